@@ -1,0 +1,82 @@
+"""One base error and a handful of kinds; every message says what was wrong, the value, and the cure.
+
+The command line maps each kind to an exit code: 1 a gate failed, 2 user error, 3 undecided or invalid
+measurement.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EdgecvError",
+    "GateError",
+    "InputError",
+    "InvalidMeasurementError",
+    "MissingExtraError",
+    "ModelLoadError",
+    "UnsupportedError",
+]
+
+
+class EdgecvError(Exception):
+    """Base of every error that edgecv raises on purpose.
+
+    Args:
+        what: What was wrong, with the offending value in it; no trailing period.
+        cure: What the reader can do, as a sentence or a command.
+
+    Attributes:
+        exit_code: Exit code of the command line for this kind.
+
+    >>> str(InputError("no pictures in folder 'x'", cure="Name a folder with one subfolder per class."))
+    "no pictures in folder 'x'. Name a folder with one subfolder per class."
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, cure: str) -> None:
+        super().__init__(what, cure)
+        self.what = what
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.cure}"
+
+
+class InputError(EdgecvError):
+    """An argument, a picture, a folder or an array that cannot be used."""
+
+
+class ModelLoadError(EdgecvError):
+    """A model file that is missing, damaged, of another kind, or changed since it was sealed."""
+
+
+class UnsupportedError(EdgecvError):
+    """A model, operator, target or option that edgecv does not know."""
+
+
+class MissingExtraError(EdgecvError):
+    """An optional dependency is not installed; the cure is the install command.
+
+    >>> print(MissingExtraError.of("openvino", "openvino"))
+    the package 'openvino' is not installed. Install it with: pip install 'edgecv[openvino]'
+    """
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> MissingExtraError:
+        """Build the error for an absent *package* that the extra *extra* brings."""
+        return cls(
+            f"the package {package!r} is not installed",
+            cure=f"Install it with: pip install 'edgecv[{extra}]'",
+        )
+
+
+class GateError(EdgecvError):
+    """A verification or accuracy gate failed."""
+
+    exit_code = 1
+
+
+class InvalidMeasurementError(EdgecvError):
+    """A measurement that cannot be trusted or does not decide the question."""
+
+    exit_code = 3

@@ -1,0 +1,106 @@
+"""Result types of the public API. Fields are added, never renamed (pinned by a test)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgecv.artifact.manifest import Manifest
+from edgecv.spec.types import TensorSpec
+
+__all__ = ["Classification", "ConversionResult", "ModelInfo", "Prediction", "Timings"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class with its score.
+
+    Attributes:
+        index: Output index, from 0.
+        label: Its name.
+        score: In the unit that :attr:`Classification.score_kind` names.
+    """
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Wall time of one call by stage, in nanoseconds."""
+
+    preprocess_ns: int
+    infer_ns: int
+    postprocess_ns: int
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Answer for one picture.
+
+    Attributes:
+        predictions: Best first.
+        score_kind: ``"logit"`` or ``"probability"``.
+        timings: Of this call.
+    """
+
+    predictions: tuple[Prediction, ...]
+    score_kind: str
+    timings: Timings
+
+    @property
+    def top(self) -> Prediction:
+        """The best prediction."""
+        return self.predictions[0]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is loaded and how it runs.
+
+    Attributes:
+        path: File it came from, or None for bytes.
+        kind: ``"tflite"``, ``"openvino"`` or ``"onnx"``.
+        backend: Name of the engine, e.g. ``"litert"``.
+        backend_version: Version of the engine.
+        threads: Threads the engine was told to use.
+        inputs: Tensors of the file.
+        outputs: Tensors of the file.
+        check: ``"intact"`` (manifest and digest agree), ``"unsigned"`` (no manifest), ``"unchecked"``.
+        precision: What executes, as the engine's runtime graph says; ``"unknown"`` when it does not.
+        manifest: Or None.
+    """
+
+    path: Path | None
+    kind: str
+    backend: str
+    backend_version: str
+    threads: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    check: str
+    precision: str
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """One artifact that a conversion wrote.
+
+    Attributes:
+        target: ``"tflite"``, ``"openvino"`` or ``"onnx"``.
+        path: The artifact (for OpenVINO the xml; the bin lies beside it).
+        precision: ``"int8"`` or ``"float32"``.
+        manifest: As sealed into it.
+        report: Verification and plan statistics, JSON-ready.
+        plan: Printable plan, or None for targets without one.
+    """
+
+    target: str
+    path: Path
+    precision: str
+    manifest: Manifest
+    report: dict[str, Any] = field(default_factory=dict)
+    plan: Any = None

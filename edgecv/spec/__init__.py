@@ -1,0 +1,38 @@
+"""The quantization spec as data, once: types, arithmetic, and which tensors get a quantizer.
+
+Both annotators (torch for QAT, ONNX for post-training quantization) map their graphs onto
+:class:`~edgecv.spec.placement.OpNode` and call :func:`~edgecv.spec.placement.place`.
+"""
+
+from __future__ import annotations
+
+from edgecv.spec.arithmetic import (
+    activation_params,
+    bias_params,
+    dequantize,
+    fold_batch_norm,
+    quantize,
+    weight_scales,
+)
+from edgecv.spec.placement import OpNode, Placement, Quantizer, place
+from edgecv.spec.table import OP_TABLE, OpRule
+from edgecv.spec.types import INPUT_QUANT, QuantParams, TensorSpec, integer_range
+
+__all__ = [
+    "INPUT_QUANT",
+    "OP_TABLE",
+    "OpNode",
+    "OpRule",
+    "Placement",
+    "QuantParams",
+    "Quantizer",
+    "TensorSpec",
+    "activation_params",
+    "bias_params",
+    "dequantize",
+    "fold_batch_norm",
+    "integer_range",
+    "place",
+    "quantize",
+    "weight_scales",
+]

@@ -1,0 +1,86 @@
+"""Types that every layer shares: quantization parameters of a tensor, and the tensor at a model's edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecv.errors import InputError
+
+__all__ = ["INPUT_QUANT", "QuantParams", "TensorSpec", "integer_range"]
+
+
+def integer_range(bits: int, *, signed: bool = True, narrow: bool = False) -> tuple[int, int]:
+    """Smallest and largest integer of a *bits* wide type; *narrow* drops the lowest (weights).
+
+    >>> integer_range(8), integer_range(8, signed=False), integer_range(4, narrow=True)
+    ((-128, 127), (0, 255), (-7, 7))
+    """
+    if not 2 <= bits <= 8:
+        raise InputError(f"bit width {bits} is out of range", cure="Use 2 to 8 bits.")
+    low = -(2 ** (bits - 1)) if signed else 0
+    return low + int(narrow), low + 2**bits - 1
+
+
+@dataclass(frozen=True)
+class QuantParams:
+    """Per-tensor affine quantization: real = scale * (integer - zero_point).
+
+    Attributes:
+        scale: Positive; exactly representable in float32 (stored as a Python float).
+        zero_point: Integer inside the range of *dtype*.
+        dtype: ``"int8"`` or ``"uint8"``.
+    """
+
+    scale: float
+    zero_point: int
+    dtype: str = "int8"
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise InputError(f"scale {self.scale!r} is not positive and finite", cure="Recalibrate.")
+        if float(np.float32(self.scale)) != self.scale:
+            raise InputError(
+                f"scale {self.scale!r} is not a float32 value", cure="Round it with numpy.float32 first."
+            )
+        low, high = integer_range(8, signed=self.dtype == "int8")
+        if not low <= self.zero_point <= high:
+            raise InputError(
+                f"zero point {self.zero_point} is outside {self.dtype}", cure=f"Use {low} to {high}."
+            )
+
+    def as_dtype(self, dtype: str) -> QuantParams:
+        """The same grid in the other 8-bit type (uint8 = int8 + 128, exact).
+
+        >>> QuantParams(0.5, 3).as_dtype("uint8").zero_point
+        131
+        """
+        if dtype == self.dtype:
+            return self
+        shift = 128 if dtype == "uint8" else -128
+        return QuantParams(self.scale, self.zero_point + shift, dtype)
+
+
+#: Input of every model that edgecv makes: real values in [0, 1] from 8-bit pixels, so that
+#: int8 = pixel - 128 (``x ^ 0x80``).
+INPUT_QUANT = QuantParams(float(np.float32(1 / 255)), -128, "int8")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a model file, in the file's own terms.
+
+    Attributes:
+        name: Name in the file.
+        shape: All dimensions, batch first.
+        dtype: NumPy name, e.g. ``"int8"``, ``"float32"``.
+        layout: ``"NHWC"``, ``"NCHW"``, ``"NC"`` or ``""`` when unknown.
+        quantization: Per-tensor parameters, or None for a float tensor.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    layout: str = ""
+    quantization: QuantParams | None = None
