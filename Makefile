@@ -1,0 +1,57 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+# pip is used as you have configured it (index, proxy, cache); versions come from .ci/constraints.txt.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c .ci/constraints.txt
+SHELL  := /bin/bash
+
+.PHONY: help demo test test-slow lint types layers check coverage wheel golden clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.all: $(VENV)/bin/python pyproject.toml .ci/constraints.txt
+	$(PIP) -e '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.all
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.all ## train, quantize, convert, run and compare on bundled data (into edgecv-demo/)
+	$(BIN)/edgecv demo --overwrite
+
+test: $(VENV)/.dev ## the quick suite
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(VENV)/.dev ## the long tests
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy strict, and pyright on the public API
+	$(BIN)/mypy
+	$(BIN)/pyright --verifytypes edgecv --ignoreexternal
+
+layers: $(VENV)/.dev ## import-linter
+	$(BIN)/lint-imports
+
+check: lint types layers ## everything but the tests
+
+coverage: $(VENV)/.dev ## the quick suite with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m 'not slow' -q
+	$(BIN)/coverage combine
+	$(BIN)/coverage report
+
+wheel: $(VENV)/.dev ## build the wheel that goes to a board (dist/)
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+clean: ## remove the virtual environment and what was built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
