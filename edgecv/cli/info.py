@@ -1,0 +1,97 @@
+"""``edgecv info``: what a model file is, and how it runs here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecv.cli.options import backend_option, file_argument, threads_option
+
+if TYPE_CHECKING:
+    from edgecv.results import ModelInfo
+    from edgecv.spec.types import TensorSpec
+
+__all__ = ["command"]
+
+
+@click.command(name="info")
+@file_argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@backend_option
+@threads_option
+def command(model: Path, as_json: bool, backend: str, threads: int) -> None:
+    """Say what MODEL is, whether it is intact, and what its engine executes.
+
+    \b
+    edgecv info artifacts/model.int8.tflite
+    """
+    from edgecv.runtime import Runtime
+
+    with Runtime(model, backend=backend, threads=threads) as runtime:
+        info = runtime.info
+    click.echo(json.dumps(_to_json(info), indent=1) if as_json else _to_text(info))
+
+
+def _to_json(info: ModelInfo) -> dict[str, Any]:
+    from edgecv.artifact import manifest_to_json
+
+    record = {f.name: getattr(info, f.name) for f in dataclasses.fields(info) if f.name != "manifest"}
+    record["path"] = str(info.path) if info.path else None
+    record["inputs"] = [dataclasses.asdict(t) for t in info.inputs]
+    record["outputs"] = [dataclasses.asdict(t) for t in info.outputs]
+    record["manifest"] = manifest_to_json(info.manifest) if info.manifest else None
+    return record
+
+
+def _tensor(spec: TensorSpec) -> str:
+    shape = "x".join(map(str, spec.shape))
+    text = f"{spec.name}: {spec.dtype} {shape}" + (f" {spec.layout}" if spec.layout else "")
+    if spec.quantization:
+        text += f", scale {spec.quantization.scale:.9g}, zero point {spec.quantization.zero_point}"
+    return text
+
+
+def _to_text(info: ModelInfo) -> str:
+    rows = [
+        ("file", str(info.path)),
+        ("kind", info.kind),
+        ("engine", f"{info.backend} {info.backend_version}, {info.threads} thread(s)"),
+        ("executes", info.precision),
+        ("check", info.check),
+        *(("input", _tensor(t)) for t in info.inputs),
+        *(("output", _tensor(t)) for t in info.outputs),
+    ]
+    if info.manifest is None:
+        rows.append(("manifest", "none: .infer works; .classify needs labels and preprocessing"))
+    else:
+        rows += _manifest_rows(info)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _manifest_rows(info: ModelInfo) -> list[tuple[str, str]]:
+    manifest = info.manifest
+    assert manifest is not None
+    labels = ", ".join(manifest.labels[:6]) + (", …" if len(manifest.labels) > 6 else "")
+    rows = [("task", f"{manifest.task}, {len(manifest.labels)} classes: {labels}")]
+    if manifest.preprocess:
+        p = manifest.preprocess
+        height, width = p.size
+        rows.append(
+            (
+                "pictures",
+                f"resize ({p.resize}, {p.interpolation}), crop fraction {p.crop_fraction:.4g},"
+                f" {height}x{width} {p.color}",
+            )
+        )
+    rows.append(("quantizers", f"{len(manifest.quantizers)} present, {len(manifest.left_out)} left out"))
+    if manifest.training_data:
+        rows.append(("trained on", f"{manifest.training_data.get('pictures')} pictures"))
+    verified = bool(manifest.verification and manifest.verification.get("verified"))
+    rows.append(("verified", "yes, against its source" if verified else "no"))
+    rows.append(("identity", manifest.identity))
+    return rows

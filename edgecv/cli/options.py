@@ -1,0 +1,89 @@
+"""Options that several commands share, and small helpers of the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from edgecv.errors import InputError
+
+__all__ = ["Progress", "backend_option", "file_argument", "overwrite_option", "parse_size", "threads_option"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace files that exist (never a folder holding files of others)."
+)
+backend_option = click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Engine: litert, openvino, onnxruntime, or auto (by the kind of file).",
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of the engine."
+)
+
+
+def file_argument(name: str, **attributes: object) -> Callable[[F], F]:
+    """An argument that is a path; existence is checked where the better error message is."""
+    kind = click.Path(path_type=Path)
+    return click.argument(name, type=kind, **attributes)  # type: ignore[arg-type]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``"224"`` or ``"40x48"`` (height x width) to (height, width).
+
+    >>> parse_size("224"), parse_size("40x48"), parse_size(None)
+    ((224, 224), (40, 48), None)
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(p.isdigit() and 8 <= int(p) <= 4096 for p in parts):
+        raise InputError(
+            f"size {text!r} is not a size", cure="Give pixels as 224, or HEIGHTxWIDTH as 40x48 (8 to 4096)."
+        )
+    return int(parts[0]), int(parts[-1])
+
+
+class Progress:
+    """Short lines about what is going on, on standard error; at most a few a second for counters."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._last = 0.0
+        self._live = sys.stderr.isatty()
+        self._open = False
+
+    def step(self, text: str) -> None:
+        """Begin a step of the work."""
+        self._end_line()
+        click.echo(f"[{time.monotonic() - self._started:6.1f} s] {text}", err=True)
+
+    def update(self, text: str) -> None:
+        """Say how far the step is; rewrites one line on a terminal, is sparse elsewhere."""
+        now = time.monotonic()
+        if now - self._last < (0.1 if self._live else 10.0):
+            return
+        self._last = now
+        if self._live:
+            click.echo(f"\r\033[K           {text}", nl=False, err=True)
+            self._open = True
+        else:
+            click.echo(f"           {text}", err=True)
+
+    def _end_line(self) -> None:
+        if self._open:
+            click.echo("\r\033[K", nl=False, err=True)
+            self._open = False
+
+    def done(self) -> None:
+        """Finish the last line."""
+        self._end_line()
