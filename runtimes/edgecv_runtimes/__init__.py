@@ -1,0 +1,1 @@
+"""Engines behind one protocol: a file per backend; importing this package loads none of them."""

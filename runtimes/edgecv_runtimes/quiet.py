@@ -1,0 +1,92 @@
+"""The only doors to the engines: each is imported so that it stays silent on the network and the disk.
+
+Two engines report home from a bare import (measured with openvino 2026.4.1 and onnxruntime 1.32.0): OpenVINO
+through its model converter, which also makes ``~/intel`` and starts child processes; ONNX Runtime by files
+under ``~/.cache/Microsoft`` and connections later. Everything in edgecv that needs an engine asks here.
+
+An absent engine is a :class:`~edgecv.errors.MissingExtraError` with the install command; one that is
+installed and broken keeps its own traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+
+from edgecv.errors import MissingExtraError, UnsupportedError
+
+__all__ = ["import_litert", "import_onnxruntime", "import_openvino"]
+
+#: The part of OpenVINO that sends the event. Blocking it also halves the import (no converter is loaded).
+_OPENVINO_CONVERTER = "openvino.tools.ovc"
+
+
+def import_openvino() -> ModuleType:
+    """Import ``openvino`` without its model converter.
+
+    The converter stays unavailable afterwards (``openvino.convert_model`` is missing); edgecv reads models with
+    ``Core.read_model`` only. When somebody imported OpenVINO before, theirs is returned as it is.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+    """
+    if "openvino" not in sys.modules:
+        # None in sys.modules makes the import of that name fail; openvino/__init__.py expects that it may
+        sys.modules.setdefault(_OPENVINO_CONVERTER, None)  # type: ignore[arg-type]
+    return _import("openvino", package="openvino", extra="openvino")
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ``onnxruntime`` with its telemetry off.
+
+    ``onnxruntime.disable_telemetry_events()`` comes too late: files are written during the import.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    return _import("onnxruntime", package="onnxruntime", extra="onnxruntime")
+
+
+def import_litert() -> ModuleType:
+    """Import the TFLite interpreter module: ``ai_edge_litert.interpreter``, else the legacy ``tflite_runtime``.
+
+    Returns:
+        A module with the class ``Interpreter``.
+
+    Raises:
+        MissingExtraError: Neither package is installed.
+        UnsupportedError: Only the legacy package is there, beside NumPy 2: it imports, and then its
+            interpreter cannot be constructed.
+    """
+    try:
+        return _import("ai_edge_litert.interpreter", package="ai-edge-litert", extra="litert")
+    except MissingExtraError as absent:
+        try:
+            legacy = _import(
+                "tflite_runtime.interpreter", package="tflite-runtime", extra="tflite-runtime"
+            )
+        except MissingExtraError:
+            # not "from": the legacy package is nobody's first choice, so only the usual one is named
+            raise absent from None
+    import numpy as np
+
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise UnsupportedError(
+            f"the installed tflite-runtime needs numpy<2, and numpy {np.__version__} is installed",
+            cure="Install the current engine with: pip install 'edgecv[litert]'"
+            " (or, on 32-bit Arm: pip install 'edgecv[tflite-runtime]').",
+        )
+    return legacy
+
+
+def _import(module: str, *, package: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # only the engine itself may be absent: a missing module inside it means a broken installation
+        if error.name is None or error.name != module.split(".")[0]:
+            raise
+        raise MissingExtraError.of(package, extra) from error
