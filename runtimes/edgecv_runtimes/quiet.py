@@ -1,11 +1,12 @@
-"""The only doors to the engines: each is imported so that it stays silent on the network and the disk.
+"""The only doors to the engines: each is imported so that it stays silent on network and disk.
 
-Two engines report home from a bare import (measured with openvino 2026.4.1 and onnxruntime 1.32.0): OpenVINO
-through its model converter, which also makes ``~/intel`` and starts child processes; ONNX Runtime by files
-under ``~/.cache/Microsoft`` and connections later. Everything in edgecv that needs an engine asks here.
+Two engines report home from a bare import (measured with openvino 2026.4.1 and onnxruntime 1.32.0):
+OpenVINO through its model converter, which also makes ``~/intel`` and starts child processes; ONNX
+Runtime by files under ``~/.cache/Microsoft`` and connections later. Everything in edgecv that needs
+an engine asks here.
 
-An absent engine is a :class:`~edgecv.errors.MissingExtraError` with the install command; one that is
-installed and broken keeps its own traceback.
+An absent engine is a :class:`~edgecv.errors.MissingExtraError` with the install command; one that
+is installed and broken keeps its own traceback.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from edgecv.errors import MissingExtraError, UnsupportedError
 
 __all__ = ["import_litert", "import_onnxruntime", "import_openvino"]
 
-#: The part of OpenVINO that sends the event. Blocking it also halves the import (no converter is loaded).
+#: The part of OpenVINO that sends the event. Blocking it also halves the import.
 _OPENVINO_CONVERTER = "openvino.tools.ovc"
 
 
 def import_openvino() -> ModuleType:
     """Import ``openvino`` without its model converter.
 
-    The converter stays unavailable afterwards (``openvino.convert_model`` is missing); edgecv reads models with
-    ``Core.read_model`` only. When somebody imported OpenVINO before, theirs is returned as it is.
+    The converter stays unavailable afterwards (``openvino.convert_model`` is missing); edgecv reads
+    models with ``Core.read_model`` only. When somebody imported OpenVINO before, theirs is returned.
 
     Raises:
         MissingExtraError: The package is not installed.
     """
     if "openvino" not in sys.modules:
-        # None in sys.modules makes the import of that name fail; openvino/__init__.py expects that it may
+        # None makes the import of that name fail, which openvino/__init__.py expects
         sys.modules.setdefault(_OPENVINO_CONVERTER, None)  # type: ignore[arg-type]
     return _import("openvino", package="openvino", extra="openvino")
 
@@ -51,7 +52,7 @@ def import_onnxruntime() -> ModuleType:
 
 
 def import_litert() -> ModuleType:
-    """Import the TFLite interpreter module: ``ai_edge_litert.interpreter``, else the legacy ``tflite_runtime``.
+    """Import the TFLite interpreter: ``ai_edge_litert``, else the legacy ``tflite_runtime``.
 
     Returns:
         A module with the class ``Interpreter``.
@@ -69,7 +70,7 @@ def import_litert() -> ModuleType:
                 "tflite_runtime.interpreter", package="tflite-runtime", extra="tflite-runtime"
             )
         except MissingExtraError:
-            # not "from": the legacy package is nobody's first choice, so only the usual one is named
+            # name only the package that most boards want
             raise absent from None
     import numpy as np
 
@@ -86,7 +87,7 @@ def _import(module: str, *, package: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # only the engine itself may be absent: a missing module inside it means a broken installation
+        # a missing module inside the engine means a broken installation
         if error.name is None or error.name != module.split(".")[0]:
             raise
         raise MissingExtraError.of(package, extra) from error
