@@ -12,11 +12,12 @@ from edgecv.spec.arithmetic import (
     dequantize,
     fold_batch_norm,
     quantize,
+    quantize_weight,
     weight_scales,
 )
 from edgecv.spec.placement import OpNode, Placement, Quantizer, place
 from edgecv.spec.table import OP_TABLE, OpRule
-from edgecv.spec.types import INPUT_QUANT, QuantParams, TensorSpec, integer_range
+from edgecv.spec.types import INPUT_QUANT, QuantParams, TensorSpec, activation_range, integer_range
 
 __all__ = [
     "INPUT_QUANT",
@@ -28,11 +29,13 @@ __all__ = [
     "Quantizer",
     "TensorSpec",
     "activation_params",
+    "activation_range",
     "bias_params",
     "dequantize",
     "fold_batch_norm",
     "integer_range",
     "place",
     "quantize",
+    "quantize_weight",
     "weight_scales",
 ]

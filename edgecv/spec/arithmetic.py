@@ -21,6 +21,7 @@ __all__ = [
     "dequantize",
     "fold_batch_norm",
     "quantize",
+    "quantize_weight",
     "weight_scales",
 ]
 
@@ -34,13 +35,19 @@ MIN_WEIGHT_SCALE = float(np.float32(2.0**-20))
 MAX_BIAS = 2**30
 
 
-def quantize(real: Array, params: QuantParams) -> Array:
+def quantize(real: Array, params: QuantParams, *, limits: tuple[int, int] | None = None) -> Array:
     """Real values to integers of ``params.dtype``, rounded half to even and saturated.
+
+    Args:
+        real: Any shape; taken as float32.
+        params: The grid.
+        limits: Smallest and largest integer, for grids of fewer than 8 bits; by default the
+            dtype's.
 
     >>> quantize(np.array([-1.0, 0.25, 0.75, 1000.0]), QuantParams(0.5, 0)).tolist()
     [-2, 0, 2, 127]
     """
-    low, high = integer_range(8, signed=params.dtype == "int8")
+    low, high = limits or integer_range(8, signed=params.dtype == "int8")
     scaled = np.asarray(real, np.float32) / np.float32(params.scale)
     return np.clip(np.rint(scaled) + params.zero_point, low, high).astype(params.dtype)
 
@@ -54,7 +61,7 @@ def dequantize(integers: Array, params: QuantParams) -> Array:
 def activation_params(
     minimum: float, maximum: float, *, bits: int = 8, symmetric: bool = False
 ) -> QuantParams:
-    """Parameters of an activation whose values lie in [minimum, maximum]; the range is widened to hold 0.
+    """Parameters of an activation with values in [minimum, maximum], widened to hold 0.
 
     Args:
         minimum: Smallest value seen; finite.
@@ -71,7 +78,8 @@ def activation_params(
     """
     if not (np.isfinite(minimum) and np.isfinite(maximum)) or minimum > maximum:
         raise InputError(
-            f"the range [{minimum}, {maximum}] is not a range", cure="Check the model for NaN or infinity."
+            f"the range [{minimum}, {maximum}] is not a range",
+            cure="Check the model for NaN or infinity.",
         )
     low, high = min(float(minimum), 0.0), max(float(maximum), 0.0)
     if symmetric:
@@ -94,13 +102,35 @@ def weight_scales(weight: Array, *, bits: int = 8, axis: int = 0) -> Array:
     return np.maximum(peaks, np.float32(MIN_WEIGHT_SCALE)).astype(np.float32)
 
 
+def quantize_weight(weight: Array, scales: Array, *, bits: int = 8, axis: int = 0) -> Array:
+    """Weights to int8 on a symmetric grid of *bits* per channel of *axis*, in [-limit, limit].
+
+    >>> w = np.array([[1.27, -0.5], [-2.54, 0.0]])
+    >>> quantize_weight(w, weight_scales(w)).tolist()
+    [[127, -50], [-127, 0]]
+    """
+    low, high = integer_range(bits, narrow=True)
+    shape = [1] * np.ndim(weight)
+    shape[axis] = -1
+    steps = np.asarray(weight, np.float32) / np.asarray(scales, np.float32).reshape(shape)
+    return np.clip(np.rint(steps), low, high).astype(np.int8)
+
+
 def fold_batch_norm(
-    weight_scale: Array, integers: Array, bias: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float
+    weight_scale: Array,
+    integers: Array,
+    bias: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
 ) -> tuple[Array, Array, Array]:
     """Fold BatchNorm into already quantized weights; exact, because scales are per output channel.
 
-    Q(w) * gamma/sigma lies on the grid s * |gamma|/sigma: integers stay, the sign flips where gamma < 0.
-    Channels with gamma = 0 get integers 0 and keep their unfolded scale. No division by gamma.
+    Q(w) * gamma/sigma lies on the grid s * |gamma|/sigma: integers stay, the sign flips where
+    gamma < 0. Channels with gamma = 0 get integers 0 and keep their unfolded scale. No division by
+    gamma.
 
     Args:
         weight_scale: [C] float32.
@@ -129,8 +159,8 @@ def bias_params(
 ) -> tuple[Array, Array, Array]:
     """Bias to int32 with scale s_in * s_w.
 
-    A channel whose weights are all 0 may have its weight scale raised so that the bias fits; any other
-    overflow is refused, naming the channel.
+    A channel whose weights are all 0 may have its weight scale raised so that the bias fits; any
+    other overflow is refused, naming the channel.
 
     Args:
         bias: [C] float64.
@@ -140,7 +170,8 @@ def bias_params(
         name: Name of the layer, for the error.
 
     Returns:
-        int32 bias [C], bias scale [C] float32, weight scale [C] float32 (raised on dead channels only).
+        int32 bias [C], bias scale [C] float32, weight scale [C] float32 (raised on dead channels
+        only).
 
     Raises:
         UnsupportedError: The bias of a live channel overflows.
@@ -155,8 +186,8 @@ def bias_params(
     if over.size:
         channel = int(over[0])
         raise UnsupportedError(
-            f"the bias of {name!r}, channel {channel}, is {bias[channel]:.6g}: {steps[channel]:.4g} steps of"
-            f" {scale[channel]:.4g} do not fit the accumulator",
+            f"the bias of {name!r}, channel {channel}, is {bias[channel]:.6g}:"
+            f" {steps[channel]:.4g} steps of {scale[channel]:.4g} do not fit the accumulator",
             cure="Train longer or reset this channel; its weights are too small beside its bias.",
         )
     return steps.astype(np.int32), scale, raised

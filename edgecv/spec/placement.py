@@ -1,4 +1,4 @@
-"""From a graph of canonical operators to the quantizers it gets: one algorithm for both annotators."""
+"""From a graph of canonical operators to its quantizers: one algorithm for both annotators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class OpNode:
     """One operator as the spec sees it.
 
     Attributes:
-        output: Name of the tensor it produces; after the module path that produces it, never a counter.
+        output: Name of the tensor it produces; after the module path that produces it, never a
+            counter.
         kind: Key of :data:`~edgecv.spec.table.OP_TABLE`.
         inputs: Names of its activation inputs (weights and biases are not listed).
         weight: Name of the weight, for weighted kinds.
@@ -113,7 +114,9 @@ def place(nodes: Sequence[OpNode], *, bits: int = 8) -> Placement:
                 for use in consumers.get(tail, [])
             )
             walk.tensors[tail] = tail
-            walk.quantizers[tail] = Quantizer(tail, 8 if fixed else bits, symmetric, fixed, rule.group)
+            walk.quantizers[tail] = Quantizer(
+                tail, 8 if fixed else bits, symmetric, fixed, rule.group
+            )
     used = set(walk.tensors.values())
     return Placement(
         {name: q for name, q in walk.quantizers.items() if name in used},
@@ -134,7 +137,8 @@ def _check(nodes: Sequence[OpNode]) -> None:
     for node in nodes:
         if node.output in seen:
             raise UnsupportedError(
-                f"two operators produce a tensor named {node.output!r}", cure="Make tensor names unique."
+                f"two operators produce a tensor named {node.output!r}",
+                cure="Make tensor names unique.",
             )
         seen.add(node.output)
 

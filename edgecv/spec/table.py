@@ -13,7 +13,7 @@ from typing import Final
 
 from edgecv.spec.types import INPUT_QUANT, QuantParams
 
-__all__ = ["OP_TABLE", "Output", "OpRule"]
+__all__ = ["OP_TABLE", "OpRule", "Output"]
 
 
 class Output(Enum):
@@ -21,7 +21,9 @@ class Output(Enum):
 
     OWN = "own"  #: a quantizer of its own
     FIXED = "fixed"  #: a quantizer of its own with parameters that are never learned
-    OF_INPUT = "of input"  #: the first input's quantizer is reused (same integers, or an average of them)
+    OF_INPUT = (
+        "of input"  #: the first input's quantizer is reused (same integers, or an average of them)
+    )
     SHARED = "shared"  #: all inputs and the output share one quantizer
     ABSORBED = "absorbed"  #: only as the tail of an operator that absorbs it; otherwise OWN
 
@@ -34,8 +36,9 @@ class OpRule:
         output: How the output gets its quantizer.
         fixed: Parameters for :attr:`Output.FIXED`.
         weighted: Input 1 is a weight (symmetric per output channel), input 2 a bias (int32).
-        absorbs: Kinds that may follow, each as the only consumer of what precedes, without a quantizer
-            in between: the engine runs them in one kernel with one rounding. At most one of each, in order.
+        absorbs: Kinds that may follow, each as the only consumer of what precedes, without a
+            quantizer in between: the engine runs them in one kernel with one rounding. At most one
+            of each, in order.
         symmetric_inputs: Inputs whose producer gets a symmetric quantizer (zero point 0).
         group: Name of the set of quantizers that a target may leave out, or "".
     """

@@ -1,4 +1,4 @@
-"""Types that every layer shares: quantization parameters of a tensor, and the tensor at a model's edge."""
+"""Types that every layer shares: quantization parameters, and the tensor at a model's edge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from edgecv.errors import InputError
 
-__all__ = ["INPUT_QUANT", "QuantParams", "TensorSpec", "integer_range"]
+__all__ = ["INPUT_QUANT", "QuantParams", "TensorSpec", "activation_range", "integer_range"]
 
 
 def integer_range(bits: int, *, signed: bool = True, narrow: bool = False) -> tuple[int, int]:
@@ -21,6 +21,19 @@ def integer_range(bits: int, *, signed: bool = True, narrow: bool = False) -> tu
         raise InputError(f"bit width {bits} is out of range", cure="Use 2 to 8 bits.")
     low = -(2 ** (bits - 1)) if signed else 0
     return low + int(narrow), low + 2**bits - 1
+
+
+def activation_range(bits: int, *, symmetric: bool = False) -> tuple[int, int]:
+    """Smallest and largest int8 of an activation grid of *bits*.
+
+    Fewer than 8 bits use the lowest 2**bits integers, so that the zero point of a ReLU output
+    stays -128; a symmetric grid lies around 0.
+
+    >>> activation_range(8), activation_range(3), activation_range(3, symmetric=True)
+    ((-128, 127), (-128, -121), (-4, 3))
+    """
+    low, high = integer_range(bits)
+    return (low, high) if symmetric else (-128, -128 + high - low)
 
 
 @dataclass(frozen=True)
@@ -39,15 +52,19 @@ class QuantParams:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale) and self.scale > 0):
-            raise InputError(f"scale {self.scale!r} is not positive and finite", cure="Recalibrate.")
+            raise InputError(
+                f"scale {self.scale!r} is not positive and finite", cure="Recalibrate."
+            )
         if float(np.float32(self.scale)) != self.scale:
             raise InputError(
-                f"scale {self.scale!r} is not a float32 value", cure="Round it with numpy.float32 first."
+                f"scale {self.scale!r} is not a float32 value",
+                cure="Round it with numpy.float32 first.",
             )
         low, high = integer_range(8, signed=self.dtype == "int8")
         if not low <= self.zero_point <= high:
             raise InputError(
-                f"zero point {self.zero_point} is outside {self.dtype}", cure=f"Use {low} to {high}."
+                f"zero point {self.zero_point} is outside {self.dtype}",
+                cure=f"Use {low} to {high}.",
             )
 
     def as_dtype(self, dtype: str) -> QuantParams:
