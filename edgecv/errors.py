@@ -6,6 +6,8 @@ measurement.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 __all__ = [
     "EdgecvError",
     "GateError",
@@ -14,6 +16,7 @@ __all__ = [
     "MissingExtraError",
     "ModelLoadError",
     "UnsupportedError",
+    "require",
 ]
 
 
@@ -80,3 +83,16 @@ class InvalidMeasurementError(EdgecvError):
     """A measurement that cannot be trusted or does not decide the question."""
 
     exit_code = 3
+
+
+def require(*packages: str, extra: str) -> None:
+    """Raise unless every one of *packages* is installed; a broken one keeps its own traceback.
+
+    Raises:
+        MissingExtraError: A package is absent; the message has the install command.
+
+    >>> require("json", extra="train")
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError.of(package, extra)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgecv.models.requirements import require
+from edgecv.errors import require
 
-require("torch", "timm")
+require("torch", "timm", extra="train")
 
 from edgecv.models.factory import CreatedModel, create, list_models  # noqa: E402
 from edgecv.models.labels import imagenet_labels  # noqa: E402

@@ -18,7 +18,7 @@ from types import ModuleType
 
 import torch
 
-from edgecv.models.requirements import require
+from edgecv.errors import require
 
 __all__ = ["ensure_torchvision_schemas", "import_timm"]
 
@@ -70,6 +70,6 @@ def import_timm() -> ModuleType:
     Raises:
         MissingExtraError: timm is not installed.
     """
-    require("timm")
+    require("timm", extra="train")
     ensure_torchvision_schemas()
     return importlib.import_module("timm")

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgecv.errors import InputError, ModelLoadError
-from edgecv.models.requirements import require
+from edgecv.errors import InputError, ModelLoadError, require
 
 __all__ = ["load_into", "read_state_dict"]
 
@@ -54,7 +53,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> Any:
-    require("safetensors")
+    require("safetensors", extra="train")
     from safetensors import SafetensorError
     from safetensors.torch import load
 
