@@ -1,0 +1,23 @@
+"""Pictures on disk: scanning, checking, splitting and identifying them. NumPy and Pillow only."""
+
+from __future__ import annotations
+
+from edgecv.data.decode import read_picture, verify
+from edgecv.data.model import SPLITS, Dataset, Item
+from edgecv.data.scan import find_pictures, scan
+from edgecv.data.split import split
+from edgecv.data.store import fingerprint, load_json, save_json
+
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "Item",
+    "find_pictures",
+    "fingerprint",
+    "load_json",
+    "read_picture",
+    "save_json",
+    "scan",
+    "split",
+    "verify",
+]
