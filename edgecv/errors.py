@@ -1,7 +1,7 @@
-"""One base error and a handful of kinds; every message says what was wrong, the value, and the cure.
+"""One base error and a handful of kinds; each message has what was wrong, the value, and the cure.
 
-The command line maps each kind to an exit code: 1 a gate failed, 2 user error, 3 undecided or invalid
-measurement.
+The command line maps each kind to an exit code: 1 a gate failed, 2 user error, 3 undecided or
+invalid measurement.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class EdgecvError(Exception):
     Attributes:
         exit_code: Exit code of the command line for this kind.
 
-    >>> str(InputError("no pictures in folder 'x'", cure="Name a folder with one subfolder per class."))
-    "no pictures in folder 'x'. Name a folder with one subfolder per class."
+    >>> str(InputError("no pictures in folder 'x'", cure="Name a folder with class subfolders."))
+    "no pictures in folder 'x'. Name a folder with class subfolders."
     """
 
     exit_code = 2
