@@ -1,0 +1,35 @@
+"""Writing a file so that readers see the old content or the new, never a part."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write *content* to a temporary file beside *path*, then rename it over *path*.
+
+    The content reaches the disk before the name does (boards lose power). An existing file keeps
+    its permissions; a symbolic link keeps pointing where it did.
+
+    Raises:
+        OSError: The folder cannot be written; nothing is left behind.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(handle, target.stat().st_mode & 0o7777)
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
