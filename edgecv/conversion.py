@@ -142,10 +142,13 @@ def _check_targets(targets: Sequence[str]) -> None:
     known = edgecv_converters.TARGETS
     unknown = [t for t in targets if t not in known]
     if unknown:
-        raise UnsupportedError(f"unknown target {unknown[0]!r}", cure=f"Targets: {', '.join(known)}.")
+        raise UnsupportedError(
+            f"unknown target {unknown[0]!r}", cure=f"Targets: {', '.join(known)}."
+        )
     if not targets or len(set(targets)) != len(targets):
         raise InputError(
-            f"targets {list(targets)} are empty or repeated", cure=f"Name each target once: {', '.join(known)}."
+            f"targets {list(targets)} are empty or repeated",
+            cure=f"Name each target once: {', '.join(known)}.",
         )
 
 
@@ -153,7 +156,8 @@ def _read_source(path: Path) -> _Source:
     file = artifact.read(path)
     if file.kind != "onnx":
         raise UnsupportedError(
-            f"'{path}' is a {file.kind} file", cure="Conversion starts from ONNX; name the .onnx file."
+            f"'{path}' is a {file.kind} file",
+            cure="Conversion starts from ONNX; name the .onnx file.",
         )
     return _Source(path, file)
 
@@ -174,11 +178,15 @@ def _make(source: _Source, target: str, work: Path, stem: str, verify: bool) -> 
     path.write_bytes(sealed)
     if verify:
         report.update(_verify(path, source, target))
-        manifest = replace(manifest, verification={k: v for k, v in report.items() if k != "warnings"})
+        manifest = replace(
+            manifest, verification={k: v for k, v in report.items() if k != "warnings"}
+        )
         path.write_bytes(artifact.seal(target, converted.files[main_suffix], weights, manifest))
     sealed_manifest = artifact.read(path).manifest
     assert sealed_manifest is not None
-    return ConversionResult(target, path, converted.precision, sealed_manifest, report, converted.plan)
+    return ConversionResult(
+        target, path, converted.precision, sealed_manifest, report, converted.plan
+    )
 
 
 def _verify(path: Path, source: _Source, target: str) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def _verify(path: Path, source: _Source, target: str) -> dict[str, Any]:
     if mismatches:
         raise GateError(
             f"the {target} artifact does not carry the parameters of '{source.path}': {_list(mismatches)}",
-            cure="This is a fault of the converter; nothing was written. Please report it with the ONNX file.",
+            cure="This is a fault of the converter; nothing was written. Please report it.",
         )
     return {"verified": True, "gates": {"parameters": "equal to the source, bit for bit"}}
 
@@ -199,7 +207,9 @@ def _list(mismatches: Sequence[Mismatch], shown: int = 5) -> str:
 def _manifest(source: _Source, converted: edgecv_converters.Converted) -> Manifest:
     """The source's manifest, or a bare one, with what this file is."""
     old = source.file.manifest
-    base = old or Manifest(labels=(), preprocess=None, inputs=(), outputs=(), precision=converted.precision)
+    base = old or Manifest(
+        labels=(), preprocess=None, inputs=(), outputs=(), precision=converted.precision
+    )
     return replace(
         base,
         inputs=converted.inputs,
@@ -227,7 +237,10 @@ def _refuse_existing(paths: list[Path], *, overwrite: bool, source: Path) -> Non
     for path in paths:
         if path.exists() and path.samefile(source):
             raise InputError(
-                f"'{path}' is the source of this conversion", cure="Write to another folder with --out."
+                f"'{path}' is the source of this conversion",
+                cure="Write to another folder with --out.",
             )
         if path.exists() and not overwrite:
-            raise InputError(f"'{path}' exists", cure="Use --overwrite, or another folder with --out.")
+            raise InputError(
+                f"'{path}' exists", cure="Use --overwrite, or another folder with --out."
+            )

@@ -14,7 +14,9 @@ __all__ = ["cli", "main"]
 INTERRUPTED = 130
 
 
-@click.group(cls=LazyGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="edgecv", message="%(prog)s %(version)s")
 def cli() -> None:
     """From a folder of pictures to a verified int8 vision model on a small board.

@@ -29,12 +29,27 @@ __all__ = ["command"]
     show_default="the current folder",
     help="Folder for the artifacts, named <stem>.<int8|float>.<suffix>.",
 )
-@click.option("--plan", "plan_format", is_flag=False, flag_value="table", type=click.Choice(["table", "json"]),
-              help="Print what would be done, per node and why, and write nothing. --plan json for machines.")
-@click.option("--no-verify", is_flag=True, help="Do not read the parameters back before the files are renamed.")
+@click.option(
+    "--plan",
+    "plan_format",
+    is_flag=False,
+    flag_value="table",
+    type=click.Choice(["table", "json"]),
+    help="Print what would be done, per node and why, and write nothing. --plan json for machines.",
+)
+@click.option(
+    "--no-verify",
+    is_flag=True,
+    help="Do not read the parameters back before the files are renamed.",
+)
 @overwrite_option
 def command(
-    model: Path, targets: tuple[str, ...], out: Path, plan_format: str | None, no_verify: bool, overwrite: bool
+    model: Path,
+    targets: tuple[str, ...],
+    out: Path,
+    plan_format: str | None,
+    no_verify: bool,
+    overwrite: bool,
 ) -> None:
     """Convert an ONNX MODEL (float or QDQ) to TFLite, OpenVINO and ONNX artifacts.
 
@@ -53,10 +68,16 @@ def command(
     if plan_format:
         for target in targets or ("tflite",):
             planned = conversion.plan(model, target)
-            click.echo(json.dumps(planned.to_json(), indent=1) if plan_format == "json" else planned.to_text())
+            click.echo(
+                json.dumps(planned.to_json(), indent=1)
+                if plan_format == "json"
+                else planned.to_text()
+            )
         return
     if not targets:
-        raise click.UsageError("Missing option '--target': tflite, openvino or onnx (may be repeated).")
+        raise click.UsageError(
+            "Missing option '--target': tflite, openvino or onnx (may be repeated)."
+        )
     progress = Progress()
     results = conversion.convert_all(
         model, targets, out=out, overwrite=overwrite, verify=not no_verify, progress=progress.step
@@ -64,8 +85,9 @@ def command(
     for result in results:
         for warning in result.report["warnings"]:
             click.echo(f"warning: {result.target}: {warning}", err=True)
-        state = "every parameter equal to the source" if result.report["verified"] else "not verified"
-        left_out = f", {len(result.manifest.left_out)} left out" if result.manifest.left_out else ""
-        click.echo(
-            f"{result.path}: {result.precision}, {len(result.manifest.quantizers)} quantizers{left_out}, {state}"
+        state = (
+            "every parameter equal to the source" if result.report["verified"] else "not verified"
         )
+        left_out = f", {len(result.manifest.left_out)} left out" if result.manifest.left_out else ""
+        present = f"{len(result.manifest.quantizers)} quantizers{left_out}"
+        click.echo(f"{result.path}: {result.precision}, {present}, {state}")

@@ -39,7 +39,9 @@ def command(model: Path, as_json: bool, backend: str, threads: int) -> None:
 def _to_json(info: ModelInfo) -> dict[str, Any]:
     from edgecv.artifact import manifest_to_json
 
-    record = {f.name: getattr(info, f.name) for f in dataclasses.fields(info) if f.name != "manifest"}
+    record = {
+        f.name: getattr(info, f.name) for f in dataclasses.fields(info) if f.name != "manifest"
+    }
     record["path"] = str(info.path) if info.path else None
     record["inputs"] = [dataclasses.asdict(t) for t in info.inputs]
     record["outputs"] = [dataclasses.asdict(t) for t in info.outputs]
@@ -88,7 +90,9 @@ def _manifest_rows(info: ModelInfo) -> list[tuple[str, str]]:
                 f" {height}x{width} {p.color}",
             )
         )
-    rows.append(("quantizers", f"{len(manifest.quantizers)} present, {len(manifest.left_out)} left out"))
+    rows.append(
+        ("quantizers", f"{len(manifest.quantizers)} present, {len(manifest.left_out)} left out")
+    )
     if manifest.training_data:
         rows.append(("trained on", f"{manifest.training_data.get('pictures')} pictures"))
     verified = bool(manifest.verification and manifest.verification.get("verified"))

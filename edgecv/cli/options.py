@@ -12,12 +12,21 @@ import click
 
 from edgecv.errors import InputError
 
-__all__ = ["Progress", "backend_option", "file_argument", "overwrite_option", "parse_size", "threads_option"]
+__all__ = [
+    "Progress",
+    "backend_option",
+    "file_argument",
+    "overwrite_option",
+    "parse_size",
+    "threads_option",
+]
 
 F = TypeVar("F", bound=Callable[..., object])
 
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace files that exist (never a folder holding files of others)."
+    "--overwrite",
+    is_flag=True,
+    help="Replace files that exist (never a folder holding files of others).",
 )
 backend_option = click.option(
     "--backend",
@@ -27,7 +36,11 @@ backend_option = click.option(
     help="Engine: litert, openvino, onnxruntime, or auto (by the kind of file).",
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of the engine."
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Threads of the engine.",
 )
 
 
@@ -48,7 +61,8 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(p.isdigit() and 8 <= int(p) <= 4096 for p in parts):
         raise InputError(
-            f"size {text!r} is not a size", cure="Give pixels as 224, or HEIGHTxWIDTH as 40x48 (8 to 4096)."
+            f"size {text!r} is not a size",
+            cure="Give pixels as 224, or HEIGHTxWIDTH as 40x48 (8 to 4096).",
         )
     return int(parts[0]), int(parts[-1])
 

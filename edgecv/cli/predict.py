@@ -15,7 +15,9 @@ __all__ = ["command"]
 @click.command(name="predict")
 @file_argument("model")
 @file_argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to print.")
+@click.option(
+    "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to print."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per picture.")
 @backend_option
 @threads_option
@@ -33,14 +35,22 @@ def command(
         for image in images:
             answer = runtime.classify(image, top_k=top_k)
             if as_json:
-                ranked = [{"index": p.index, "label": p.label, "score": p.score} for p in answer.predictions]
+                ranked = [
+                    {"index": p.index, "label": p.label, "score": p.score}
+                    for p in answer.predictions
+                ]
                 times = {
                     "preprocess_ms": answer.timings.preprocess_ns / 1e6,
                     "infer_ms": answer.timings.infer_ns / 1e6,
                 }
                 click.echo(
                     json.dumps(
-                        {"image": str(image), "score_kind": answer.score_kind, "predictions": ranked, **times}
+                        {
+                            "image": str(image),
+                            "score_kind": answer.score_kind,
+                            "predictions": ranked,
+                            **times,
+                        }
                     )
                 )
                 continue

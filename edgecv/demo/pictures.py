@@ -1,4 +1,4 @@
-"""The demo's pictures: scikit-learn's bundled handwritten digits, drawn in color on a canvas that is not square.
+"""The demo's pictures: scikit-learn's handwritten digits in color on a canvas that is not square.
 
 Every usual deployment bug costs accuracy on them: two pairs of classes differ only by ink color (a color
 swap), one pair only by height on the canvas (a wrong crop or a wrong padding value, because a fully
@@ -103,7 +103,9 @@ def draw_tree(
     """
     options = options or PictureOptions()
     if root.exists():
-        raise InputError(f"the folder '{root}' exists", cure="Remove it or choose another with --out.")
+        raise InputError(
+            f"the folder '{root}' exists", cure="Remove it or choose another with --out."
+        )
     glyphs, digits = _load_digits()
     split_of = _split_originals(digits, options)
     work = root.with_name(f"{root.name}.part-{os.getpid()}")
@@ -173,12 +175,16 @@ def _draw(
     height, width = DEMO_PREPROCESS.size
     side = int(rng.integers(17, 23))
     mask = np.asarray(
-        Image.fromarray((glyph * (255 / 16)).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC),
+        Image.fromarray((glyph * (255 / 16)).astype(np.uint8)).resize(
+            (side, side), Image.Resampling.BICUBIC
+        ),
         np.float32,
     )
     free = height - side
     # center of the digit above or below the middle of the canvas, never within 2 pixels of it
-    low, high = {"high": (0, free // 2 - 1), "low": ((free + 1) // 2 + 1, free)}.get(band or "", (0, free))
+    low, high = {"high": (0, free // 2 - 1), "low": ((free + 1) // 2 + 1, free)}.get(
+        band or "", (0, free)
+    )
     top = _MARGIN[0] + int(rng.integers(low, high + 1))
     left = _MARGIN[1] + int(rng.integers(0, width - side + 1))
     names = list(_INKS)

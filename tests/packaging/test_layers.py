@@ -23,7 +23,9 @@ def test_both_layer_contracts_say_the_same() -> None:
     own = contracts()["edgecv-layers"]["layers"]
     assert isinstance(full, list)
     assert isinstance(own, list)
-    reduced = [[n.removeprefix("edgecv.") for n in names(row) if n.startswith("edgecv.")] for row in full]
+    reduced = [
+        [n.removeprefix("edgecv.") for n in names(row) if n.startswith("edgecv.")] for row in full
+    ]
     assert [row for row in reduced if row] == [names(row) for row in own]
 
 

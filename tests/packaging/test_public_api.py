@@ -29,9 +29,9 @@ FIELDS = {
     ],
     results.ConversionResult: ["target", "path", "precision", "manifest", "report", "plan"],
     Manifest: [
-        "labels", "preprocess", "inputs", "outputs", "precision", "task", "score_kind", "quantizers", "left_out",
-        "training_data", "parent", "tools", "calibration", "verification", "drift_profile", "identity",
-        "schema_version", "extra",
+        "labels", "preprocess", "inputs", "outputs", "precision", "task", "score_kind",
+        "quantizers", "left_out", "training_data", "parent", "tools", "calibration",
+        "verification", "drift_profile", "identity", "schema_version", "extra",
     ],
 }  # fmt: skip
 
@@ -78,7 +78,7 @@ def test_runtime_and_convert_signatures() -> None:
     assert list(runtime.parameters)[:1] == ["source"]
     assert {"backend", "threads", "check"} <= set(runtime.parameters)
     convert = inspect.signature(edgecv.convert)
-    assert list(convert.parameters)[0] == "model"
+    assert next(iter(convert.parameters)) == "model"
     assert {"target", "out", "overwrite", "verify"} <= set(convert.parameters)
 
 
