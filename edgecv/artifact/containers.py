@@ -2,8 +2,8 @@
 
 A module per kind (``tflite_tail``, ``onnx_entry``, ``xml_element``) works on bytes. Its ``split``
 gives the model without its manifest, the manifest's document when there is one in its place, and
-whether there are traces of one elsewhere. Writing is deterministic and the exact inverse, so writing
-again what was split and comparing proves that nobody touched the container.
+whether there are traces of one elsewhere. Writing is deterministic and the exact inverse: writing
+again what was split, and comparing, proves that nobody touched the container.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -21,6 +22,7 @@ from edgecv.spec.types import QuantParams, TensorSpec
 __all__ = ["decode", "encode", "manifest_from_json", "manifest_to_json", "sha256"]
 
 _OBJECTS = ("training_data", "parent", "calibration", "verification", "drift_profile")
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?")
 _DTYPES = (
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
     *("float16", "float32", "float64", "bool"),
@@ -132,10 +134,9 @@ def manifest_from_json(values: Mapping[str, Any]) -> Manifest:
 
 
 def _check_version(version: Any) -> str:
-    major = str(version).partition(".")[0]
-    if not isinstance(version, str) or not major.isdecimal() or not major.isascii():
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise damaged(f"its schema_version is {version!r}")
-    if int(major) > int(SCHEMA_VERSION.partition(".")[0]):
+    if int(version.partition(".")[0]) > int(SCHEMA_VERSION.partition(".")[0]):
         raise ModelLoadError(
             f"its manifest has version {version}, and this edgecv reads up to {SCHEMA_VERSION}",
             cure="Upgrade with: pip install --upgrade edgecv (or the wheel that wrote the file).",

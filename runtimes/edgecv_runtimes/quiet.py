@@ -28,7 +28,7 @@ def import_openvino() -> ModuleType:
     """Import ``openvino`` without its model converter.
 
     The converter stays unavailable afterwards (``openvino.convert_model`` is missing); edgecv reads
-    models with ``Core.read_model`` only. When somebody imported OpenVINO before, theirs is returned.
+    models with ``Core.read_model`` only. OpenVINO that was imported before is returned as it is.
 
     Raises:
         MissingExtraError: The package is not installed.
