@@ -8,6 +8,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edgecv.artifact import write_atomically
 from edgecv.data.model import SPLITS, Dataset, Item
 from edgecv.errors import InputError
 
@@ -52,16 +53,12 @@ def save_json(dataset: Dataset, path: Path) -> None:
             for item in dataset.items
         ],
     }
-    temporary = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="ascii")
-        temporary.replace(path)
+        write_atomically(path, (json.dumps(record, indent=1) + "\n").encode("ascii"))
     except OSError as error:
         raise InputError(
             f"'{path}' cannot be written: {error.strerror}", cure="Choose another folder."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_json(path: Path, *, root: str | Path | None = None) -> Dataset:

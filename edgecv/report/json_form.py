@@ -7,6 +7,7 @@ import os
 from pathlib import Path, PurePath
 from typing import Any
 
+from edgecv.artifact import write_atomically
 from edgecv.errors import InputError
 from edgecv.report.model import Agreement, BackendRecord, FileRecord, Latency, MethodRow, Report
 from edgecv.stats import Estimate, PairedRecord, non_inferiority
@@ -28,24 +29,20 @@ def write_json(report: Report, path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write UTF-8 through a temporary file beside *path*.
+    """Write UTF-8 atomically.
 
     Undecodable parts of file names (lone surrogates) are written as ``\\udcff``.
 
     Raises:
         InputError: The folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
-        temporary.replace(path)
+        write_atomically(path, text.encode("utf-8", errors="backslashreplace"))
     except OSError as error:
         raise InputError(
             f"'{path}' cannot be written: {error.strerror}",
             cure="Choose another folder with --out.",
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def to_json(report: Report, folder: Path) -> dict[str, Any]:
