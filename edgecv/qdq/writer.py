@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecv.errors import UnsupportedError
 from edgecv.qdq.graph import FloatGraph, Operator, Quantization, WeightNames
-from edgecv.spec import QuantParams, bias_params
+from edgecv.spec import QuantParams, bias_params, make_room_for_bias
 
 __all__ = ["float_model", "qdq_model"]
 
@@ -160,11 +160,10 @@ def _quantized_constants(
     input_scale: float,
 ) -> list[str]:
     weight = quantization.weights[names.weight]
-    bias, bias_scale, scale = bias_params(
-        weight.bias, input_scale, weight.scale, weight.integers, names.weight
-    )
+    scale, integers = make_room_for_bias(weight.bias, input_scale, weight.scale, weight.integers)
+    bias, bias_scale, scale = bias_params(weight.bias, input_scale, scale, integers, names.weight)
     transposed = kind == "linear"
-    integers = weight.integers.T if transposed else weight.integers
+    integers = integers.T if transposed else integers
     return [
         builder.dequantized_constant(names.weight, integers, scale, axis=int(transposed)),
         builder.dequantized_constant(names.bias, bias, bias_scale, axis=0),

@@ -20,6 +20,7 @@ __all__ = [
     "bias_params",
     "dequantize",
     "fold_batch_norm",
+    "make_room_for_bias",
     "quantize",
     "quantize_weight",
     "weight_scales",
@@ -49,7 +50,8 @@ def quantize(real: Array, params: QuantParams, *, limits: tuple[int, int] | None
     """
     low, high = limits or integer_range(8, signed=params.dtype == "int8")
     scaled = np.asarray(real, np.float32) / np.float32(params.scale)
-    return np.clip(np.rint(scaled) + params.zero_point, low, high).astype(params.dtype)
+    integers: Array = np.clip(np.rint(scaled) + params.zero_point, low, high).astype(params.dtype)
+    return integers
 
 
 def dequantize(integers: Array, params: QuantParams) -> Array:
@@ -99,7 +101,8 @@ def weight_scales(weight: Array, *, bits: int = 8, axis: int = 0) -> Array:
     others = tuple(d for d in range(np.ndim(weight)) if d != axis % np.ndim(weight))
     limit = integer_range(bits)[1]
     peaks = np.abs(np.asarray(weight, np.float32)).max(axis=others) / np.float32(limit)
-    return np.maximum(peaks, np.float32(MIN_WEIGHT_SCALE)).astype(np.float32)
+    scales: Array = np.maximum(peaks, np.float32(MIN_WEIGHT_SCALE)).astype(np.float32)
+    return scales
 
 
 def quantize_weight(weight: Array, scales: Array, *, bits: int = 8, axis: int = 0) -> Array:
@@ -113,7 +116,8 @@ def quantize_weight(weight: Array, scales: Array, *, bits: int = 8, axis: int = 
     shape = [1] * np.ndim(weight)
     shape[axis] = -1
     steps = np.asarray(weight, np.float32) / np.asarray(scales, np.float32).reshape(shape)
-    return np.clip(np.rint(steps), low, high).astype(np.int8)
+    integers: Array = np.clip(np.rint(steps), low, high).astype(np.int8)
+    return integers
 
 
 def fold_batch_norm(
@@ -152,6 +156,36 @@ def fold_batch_norm(
     scale64 = np.asarray(weight_scale, np.float64)
     scale = np.where(factor == 0, scale64, scale64 * np.abs(factor)).astype(np.float32)
     return np.maximum(scale, np.float32(np.finfo(np.float32).tiny)), folded, folded_bias
+
+
+def make_room_for_bias(
+    bias: Array, input_scale: float, weight_scale: Array, integers: Array
+) -> tuple[Array, Array]:
+    """Coarser weight scales for channels whose bias would overflow the accumulator.
+
+    A BatchNorm whose gamma is almost 0 leaves weights that are tiny beside the bias. On such a
+    channel the products together stay below the bias (255 * 127 * fan-in is below 2**30 up to a
+    fan-in of 33,000), so moving its weights to the grid that the bias needs changes the channel's
+    output by at most fan-in * 255 / 2**31 of its bias: 0.05 % for a fan-in of 4608.
+
+    Args:
+        bias: [C] float64.
+        input_scale: Scale of the input tensor.
+        weight_scale: [C] float32.
+        integers: [C, ...] int8 weights.
+
+    Returns:
+        Weight scale [C] float32 and integers [C, ...] int8; equal to those given on every channel
+        whose bias fits.
+    """
+    scale = np.asarray(weight_scale, np.float32)
+    needed = np.abs(np.asarray(bias, np.float64)) / (MAX_BIAS * np.float64(np.float32(input_scale)))
+    short = scale < needed
+    # a hair above, so that rounding to float32 does not fall below
+    coarser = np.where(short, needed * (1 + 2.0**-20), scale).astype(np.float32)
+    shrink = np.where(short, scale.astype(np.float64) / coarser, 1.0)
+    moved = np.rint(integers * shrink.reshape(-1, *[1] * (integers.ndim - 1))).astype(np.int8)
+    return coarser, moved
 
 
 def bias_params(
