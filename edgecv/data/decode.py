@@ -3,62 +3,35 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from edgecv.data.model import Dataset
 from edgecv.errors import InputError
+from edgecv.preprocess.read import FORMATS, open_picture
 
-__all__ = ["FORMATS", "extensions", "formats", "in_threads", "read_picture", "verify"]
-
-#: Formats that are decoded. Pillow knows more, but EPS starts Ghostscript on the file, and FITS,
-#: GRIB, HDF5 and the like are stubs that cannot be decoded.
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
-
-#: What Pillow's decoders raise on damaged files, found by fuzzing and in its issue tracker.
-_DECODE_ERRORS = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+__all__ = ["extensions", "in_threads", "read_picture", "verify"]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-@cache
-def formats() -> tuple[str, ...]:
-    """Those of :data:`FORMATS` that this Pillow was built with."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
 def extensions() -> frozenset[str]:
-    """Lower-case file name endings of :data:`FORMATS` that this Pillow can open."""
-    return frozenset(e for e, name in Image.registered_extensions().items() if name in formats())
+    """Lower-case file name endings of the formats that are decoded and that this Pillow can open."""
+    return frozenset(
+        ending
+        for ending, name in Image.registered_extensions().items()
+        if name in FORMATS and name in Image.OPEN
+    )
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Open and fully decode a picture.
+    """Open and fully decode a picture, in its own mode.
 
     Raises:
         InputError: Missing, unreadable, damaged, or larger than Pillow's limit of pixels.
@@ -69,21 +42,7 @@ def read_picture(path: Path) -> Image.Image:
         raise InputError(
             f"'{path}' cannot be read: {error.strerror}", cure="Check the path and its permissions."
         ) from error
-    try:
-        picture = Image.open(BytesIO(data), formats=formats())
-        picture.load()
-    except _DECODE_ERRORS as error:
-        reason = "empty file" if not data else _reason(error)
-        raise InputError(
-            f"'{path}' is not a readable picture: {reason}", cure="Replace or remove the file."
-        ) from error
-    return picture
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "of no picture format that is known"
-    return str(error) or type(error).__name__
+    return open_picture(data, f"'{path}'")
 
 
 def verify(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
