@@ -93,6 +93,11 @@ class Progress:
         else:
             click.echo(f"           {text}", err=True)
 
+    def note(self, text: str) -> None:
+        """Say something that is worth a line of its own."""
+        self._end_line()
+        click.echo(f"           {text}", err=True)
+
     def _end_line(self) -> None:
         if self._open:
             click.echo("\r\033[K", nl=False, err=True)

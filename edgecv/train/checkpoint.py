@@ -1,0 +1,117 @@
+"""``export_checkpoint``: from somebody's timm checkpoint, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv.artifact.manifest import Manifest
+from edgecv.data import find_pictures
+from edgecv.data.decode import in_threads
+from edgecv.errors import InputError
+from edgecv.models import FoldReport, create
+from edgecv.preprocess import apply, load_rgb
+from edgecv.train.export import ExportedRun, write_exports
+from edgecv.train.folder import RunFolder
+
+__all__ = ["CheckpointOptions", "export_checkpoint"]
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """What to make of a checkpoint.
+
+    Attributes:
+        model: timm name.
+        weights: State dict file.
+        calibrate: Folder of pictures, any structure; they set the ranges (min-max).
+        pictures: At most this many of them, evenly spread.
+        size: Input (height, width) in pixels, or None for the published one.
+        normalize: ``"fold"`` or ``"op"``.
+        labels: Class names; None takes ImageNet's for 1000 classes and numbers otherwise.
+        num_classes: Outputs; None takes the published number.
+    """
+
+    model: str
+    weights: Path
+    calibrate: Path
+    pictures: int = 256
+    size: tuple[int, int] | None = None
+    normalize: str = "fold"
+    labels: Sequence[str] | None = None
+    num_classes: int | None = None
+
+
+def export_checkpoint(
+    options: CheckpointOptions,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[ExportedRun, FoldReport | None]:
+    """Write the float ONNX file of a checkpoint and quantize it after training.
+
+    Args:
+        options: Model, weights, pictures.
+        out: Folder for ``model.float.onnx`` and ``model.qdq.onnx``.
+        overwrite: Replace files that exist.
+        progress: Called with a line per step.
+
+    Returns:
+        The files, and how the folded normalization compares with the original (None when nothing
+        was folded).
+
+    Raises:
+        EdgecvError: An unknown model, weights that do not fit, no pictures, files that exist.
+    """
+    say = progress or (lambda _: None)
+    found = find_pictures(options.calibrate)
+    spread = np.linspace(0, len(found) - 1, min(options.pictures, len(found))).round().astype(int)
+    chosen = [found[i] for i in spread]
+    say(f"loading {options.model} from {options.weights}")
+    arguments: dict[str, Any] = {
+        "num_classes": options.num_classes,
+        "weights": options.weights,
+        "size": options.size,
+        "normalize": options.normalize,
+    }
+    # once for the preprocessing of the pictures, once to compare on them
+    first = create(options.model, **arguments)
+    preprocess = first.preprocess
+    say(f"decoding {len(chosen)} pictures for calibration")
+
+    def one(path: Path) -> npt.NDArray[np.float32]:
+        pixels = apply(load_rgb(path), preprocess).transpose(2, 0, 1)
+        return pixels.astype(np.float32) / np.float32(255)
+
+    pixels = list(in_threads(one, chosen))
+    batches = [np.stack(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)]
+    names = options.labels is None and first.num_classes == 1000
+    made = create(options.model, **arguments, imagenet_names=names, fold_batches=batches)
+    labels = _labels(options, made.labels, made.num_classes)
+    say("exporting and quantizing")
+    about = Manifest(
+        labels=labels, preprocess=preprocess, inputs=(), outputs=(), precision="float32"
+    )
+    exported = write_exports(
+        made.module.eval(), batches, about, RunFolder(out), overwrite=overwrite
+    )
+    return exported, made.fold_report
+
+
+def _labels(options: CheckpointOptions, names: Sequence[str], classes: int) -> tuple[str, ...]:
+    if options.labels is not None:
+        if len(options.labels) != classes:
+            raise InputError(
+                f"{len(options.labels)} labels for {classes} classes",
+                cure="Give one label per class.",
+            )
+        return tuple(options.labels)
+    return tuple(names) or tuple(str(i) for i in range(classes))
