@@ -1,0 +1,20 @@
+"""Run a model over pictures and say how good it is; compare two models on the same pictures."""
+
+from __future__ import annotations
+
+from edgecv.evaluate.compare import NearTies, PairedComparison, compare, near_tie_check
+from edgecv.evaluate.evaluation import Evaluation, from_scores
+from edgecv.evaluate.pixels import PixelCache
+from edgecv.evaluate.run import Model, evaluate
+
+__all__ = [
+    "Evaluation",
+    "Model",
+    "NearTies",
+    "PairedComparison",
+    "PixelCache",
+    "compare",
+    "evaluate",
+    "from_scores",
+    "near_tie_check",
+]
