@@ -10,7 +10,6 @@ from edgecv.errors import require
 
 require("onnx", extra="convert")
 
-from edgecv.qdq.files import write_bytes  # noqa: E402
 from edgecv.qdq.graph import (  # noqa: E402
     FloatGraph,
     FloatWeight,
@@ -32,5 +31,4 @@ __all__ = [
     "float_model",
     "qdq_model",
     "quantize_weights",
-    "write_bytes",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 from torch import nn
 from torch.fx import GraphModule
 
+from edgecv.artifact import write_atomically
 from edgecv.errors import InputError
-from edgecv.qdq import Quantization, float_model, qdq_model, write_bytes
+from edgecv.qdq import Quantization, float_model, qdq_model
 from edgecv.quantize.capture import capture
 from edgecv.quantize.lower import float_graph, quantized_weights
 from edgecv.quantize.qat import placement_of, quantizers_of
@@ -30,7 +32,7 @@ def export_float(module: nn.Module, path: Path, *, input_size: tuple[int, int]) 
     """
     captured = capture(module, input_size=input_size)
     model = float_model(float_graph(captured, input_size))
-    write_bytes(Path(path), model.SerializeToString())
+    _write(model, Path(path))
 
 
 def export_qdq(qat: nn.Module, path: Path, *, input_size: tuple[int, int]) -> None:
@@ -55,4 +57,10 @@ def export_qdq(qat: nn.Module, path: Path, *, input_size: tuple[int, int]) -> No
     with quantizers.disabled():
         graph = float_graph(qat, input_size)
     model = qdq_model(graph, quantization)
-    write_bytes(Path(path), model.SerializeToString())
+    _write(model, Path(path))
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {str(path.parent)!r} does not exist", cure="Create it first.")
+    write_atomically(path, model.SerializeToString())

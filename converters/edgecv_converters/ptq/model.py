@@ -1,0 +1,149 @@
+"""What the reader needs to know about an ONNX file: constants, shapes, who uses what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import helper, numpy_helper, shape_inference
+
+from edgecv.errors import InputError, ModelLoadError, UnsupportedError
+
+__all__ = ["OnnxFile", "parse"]
+
+Array = npt.NDArray[Any]
+
+#: Oldest operator set whose operators are read as the current ones are.
+MIN_OPSET = 9
+
+
+class OnnxFile:
+    """A checked ONNX classifier with batch 1 and every shape known.
+
+    Attributes:
+        graph: The ONNX graph, shapes inferred.
+        constants: Name of an initializer or a Constant node's output → value.
+        input_name: The picture.
+        output_name: The logits.
+        input_size: (height, width).
+        uses: Tensor name → how many nodes read it.
+    """
+
+    def __init__(self, model: onnx.ModelProto | bytes) -> None:
+        parsed = parse(model)
+        _set_batch(parsed)
+        inferred = shape_inference.infer_shapes(parsed, data_prop=True)
+        self.graph = inferred.graph
+        self.constants = _constants(self.graph)
+        self.input_name, self.input_size = self._single_input()
+        self.output_name = self._single_output()
+        self._shapes = {
+            info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
+            for info in (*self.graph.value_info, *self.graph.input, *self.graph.output)
+        }
+        self.uses: dict[str, int] = {}
+        for node in self.graph.node:
+            for name in node.input:
+                self.uses[name] = self.uses.get(name, 0) + 1
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor; a dimension of 0 is unknown.
+
+        Raises:
+            UnsupportedError: Shape inference does not reach it.
+        """
+        if name not in self._shapes:
+            raise UnsupportedError(
+                f"the shape of tensor {name!r} is unknown", cure="Export with a static input shape."
+            )
+        return self._shapes[name]
+
+    def _single_input(self) -> tuple[str, tuple[int, int]]:
+        found = [i for i in self.graph.input if i.name not in self.constants]
+        if len(found) != 1:
+            names = ", ".join(repr(i.name) for i in found)
+            raise UnsupportedError(
+                f"the model has {len(found)} inputs ({names})", cure="One picture input is known."
+            )
+        shape = [d.dim_value for d in found[0].type.tensor_type.shape.dim]
+        is_float = found[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        if len(shape) != 4 or shape[1] != 3 or min(shape) < 1 or not is_float:
+            raise UnsupportedError(
+                f"the input {found[0].name!r} has shape {shape} (0: not static)",
+                cure="A float32 input [1, 3, H, W] with static height and width is known.",
+            )
+        return found[0].name, (shape[2], shape[3])
+
+    def _single_output(self) -> str:
+        names = [o.name for o in self.graph.output]
+        if len(names) != 1:
+            raise UnsupportedError(
+                f"the model has {len(names)} outputs ({', '.join(map(repr, names))})",
+                cure="A classifier with one output, the logits, is known.",
+            )
+        return str(names[0])
+
+
+def parse(model: onnx.ModelProto | bytes) -> onnx.ModelProto:
+    """A checked copy of *model*.
+
+    Raises:
+        ModelLoadError: Not an ONNX file, or not a valid one.
+        UnsupportedError: Weights in another file, or an operator set that is too old.
+    """
+    if isinstance(model, onnx.ModelProto):
+        copied = onnx.ModelProto()
+        copied.CopyFrom(model)
+    else:
+        try:
+            copied = onnx.load_model_from_string(model)
+        except DecodeError as error:
+            raise ModelLoadError(
+                f"these {len(model)} bytes are no ONNX file ({error})", cure="Check the file."
+            ) from error
+    if any(i.data_location == onnx.TensorProto.EXTERNAL for i in copied.graph.initializer):
+        raise UnsupportedError(
+            "the model keeps its weights in another file", cure="Save it as one file."
+        )
+    try:
+        onnx.checker.check_model(copied)
+    except onnx.checker.ValidationError as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelLoadError(
+            f"the ONNX file is not valid ({first_line})", cure="Export it again."
+        ) from error
+    versions = [o.version for o in copied.opset_import if o.domain in ("", "ai.onnx")]
+    if not versions or versions[0] < MIN_OPSET:
+        raise UnsupportedError(
+            f"operator set {versions[0] if versions else 'unknown'} is too old",
+            cure=f"Export with opset {MIN_OPSET} or newer, 17 at best.",
+        )
+    return copied
+
+
+def _set_batch(model: onnx.ModelProto) -> None:
+    """Batch 1, whatever the file says; edgecv's files are static."""
+    for value in (*model.graph.input, *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) > 1 and dims[0].dim_value == 0:
+            dims[0].ClearField("dim_param")
+            dims[0].dim_value = 1
+    if not model.graph.node:
+        raise InputError("the ONNX graph is empty", cure="Check the file.")
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, Array]:
+    found: dict[str, Array] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                value = helper.get_attribute_value(attribute)
+                if isinstance(value, onnx.TensorProto):
+                    value = numpy_helper.to_array(value)
+                found[node.output[0]] = np.asarray(value)
+        elif node.op_type == "Identity" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return found
