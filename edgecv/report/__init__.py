@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecv.report.build import agreement, class_rows, confusion
 from edgecv.report.html import render_html, write_html
 from edgecv.report.json_form import SCHEMA, to_json, write_json
 from edgecv.report.model import (
@@ -29,6 +30,9 @@ __all__ = [
     "Report",
     "Table",
     "Validity",
+    "agreement",
+    "class_rows",
+    "confusion",
     "print_table",
     "render_html",
     "report_tables",

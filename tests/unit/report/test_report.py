@@ -13,12 +13,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edgecv.data import Item
 from edgecv.errors import InputError, MissingExtraError
+from edgecv.evaluate import compare, from_scores
 from edgecv.report import (
+    Confusion,
     Report,
     Table,
+    agreement,
+    class_rows,
+    confusion,
     print_table,
     render_html,
     report_tables,
@@ -266,6 +273,25 @@ class TestTable:
         stream.flush()
         assert b"\\xe9" in raw.getvalue()
         assert b"\\udcff" in raw.getvalue()
+
+
+def test_parts_from_evaluations() -> None:
+    items = tuple(Item(Path(f"/x/{n}.png"), n % 2, "", str(n), "") for n in range(6))
+    whole = np.array([[2, 0], [0, 2]] * 3, np.float32)
+    small = whole.copy()
+    small[0] = [0.9, 1.0]
+    a = from_scores("float", items, ("a", "b"), whole)
+    b = from_scores("int8 on x", items, ("a", "b"), small)
+    part = agreement(compare(a, b), output_step=0.5, limit=0.1)
+    assert (part.disagreements, part.near_ties) == (1, 0)
+    assert part.largest_steps == pytest.approx(2.2)
+    assert agreement(compare(a, b)).largest_steps is None
+    rows = class_rows(a, b)
+    assert [(r.label, r.float_recall.value, r.int8_recall.value) for r in rows] == [
+        ("a", 1.0, pytest.approx(2 / 3)),
+        ("b", 1.0, 1.0),
+    ]
+    assert confusion(b) == Confusion("int8 on x", ((2, 1), (0, 3)))
 
 
 class _Terminal(io.StringIO):
