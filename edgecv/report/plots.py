@@ -154,8 +154,8 @@ def methods(report: Report) -> Plot:
             )
         _legend(axes, ["quantized", "float in torch"][: 1 + (report.float_model is not None)])
 
-    names = [f"{row.method}, {row.bits} bits" for row in report.methods]
-    svg = _figure(draw, names, "top-1, %", "methods", row_height=0.36)
+    names = [f"{row.method}\n{row.bits} bits" for row in report.methods]
+    svg = _figure(draw, names, "top-1, %", "methods", row_height=0.42)
     return Plot("QAT beside post-training", "All start from the same float model.", svg)
 
 
@@ -258,7 +258,7 @@ def _figure(
         stream = StringIO()
         blank = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", transparent=True, metadata=blank)
-    return _clean(stream.getvalue(), f"{salt}: {', '.join(names)}")
+    return _clean(stream.getvalue(), f"{salt}: {', '.join(names)}".replace("\n", " "))
 
 
 def _clean(svg: str, description: str) -> str:

@@ -185,14 +185,15 @@ def _method(row: MethodRow) -> tuple[str, ...]:
     )
 
 
-def print_table(tables: Table | Sequence[Table], stream: TextIO | None = None) -> None:
+def print_table(what: Report | Table | Sequence[Table], stream: TextIO | None = None) -> None:
     """Print tables, with rich when it is installed and *stream* is a terminal, else as plain text.
 
     Args:
-        tables: One or several.
+        what: A report, one table or several.
         stream: Standard output by default.
     """
     out = sys.stdout if stream is None else stream
+    tables = report_tables(what) if isinstance(what, Report) else what
     for table in [tables] if isinstance(tables, Table) else tables:
         if not (out.isatty() and _print_rich(table, out)):
             out.write(_plain(table, getattr(out, "encoding", None) or "utf-8"))

@@ -241,7 +241,7 @@ class TestHtml:
 class TestTable:
     def test_plain_text_is_aligned_and_complete(self, make_report: MakeReport) -> None:
         stream = io.StringIO()
-        print_table(report_tables(make_report(("a", "b"))), stream)
+        print_table(make_report(("a", "b")), stream)
         text = stream.getvalue()
         for name in ("top-1 float", "top-1 int8", "int8 - float", "flips", "agreement", "p50", "p90",
                      "p99", "peak RSS", "executed", "load", "file", "QAT", "post-training"):  # fmt: skip
