@@ -94,9 +94,10 @@ def command(
     exported, folded = export_checkpoint(options, out, overwrite=overwrite, progress=progress.step)
     if folded is not None:
         click.echo(
-            f"normalization folded into the first convolution: agrees with the original on"
-            f" {100 * folded.agreement:.2f} % of {folded.pictures} pictures, largest logit"
-            f" difference {folded.max_logit_difference:.4g} of {folded.logit_range:.4g} (--normalize op keeps the border exact)"
+            "normalization folded into the first convolution: agrees with the original on"
+            f" {100 * folded.agreement:.2f} % of {folded.pictures} pictures, largest logit difference"
+            f" {folded.max_logit_difference:.4g} of {folded.logit_range:.4g}"
+            " (--normalize op keeps the border exact)"
         )
     click.echo(f"{exported.float_onnx}\n{exported.qdq_onnx}: {exported.quantizers} quantizers, ptq")
 

@@ -7,7 +7,7 @@ from edgecv.errors import require
 require("torch", "timm", "safetensors", "yaml", extra="train")
 
 from edgecv.train.checkpoint import export_checkpoint  # noqa: E402
-from edgecv.train.export import ExportedRun, export_run, load_qat_model  # noqa: E402
+from edgecv.train.export import ExportedRun, export_run, load_float_model, load_qat_model  # noqa: E402
 from edgecv.train.recipe import Recipe  # noqa: E402
 from edgecv.train.run import TrainedRun, train_run  # noqa: E402
 
@@ -17,6 +17,7 @@ __all__ = [
     "TrainedRun",
     "export_checkpoint",
     "export_run",
+    "load_float_model",
     "load_qat_model",
     "train_run",
 ]

@@ -28,7 +28,7 @@ from edgecv.train.recipe import Recipe
 from edgecv.train.torch_data import Pictures
 from edgecv_converters.ptq import quantize_onnx, quantizers_of_qdq
 
-__all__ = ["ExportedRun", "export_run", "load_qat_model", "write_exports"]
+__all__ = ["ExportedRun", "export_run", "load_float_model", "load_qat_model", "write_exports"]
 
 _TOOLS = ("edgecv", "torch", "timm", "onnx")
 
@@ -89,6 +89,16 @@ def export_run(
     pictures = Pictures(dataset.of("train"), preprocess)
     calibration = [batch.numpy() for batch in calibration_batches(pictures, recipe)]
     return write_exports(module, calibration, about, target, overwrite=overwrite)
+
+
+def load_float_model(run: str | Path) -> nn.Module:
+    """The float model of a run, in evaluation mode.
+
+    Raises:
+        InputError: The run is not finished.
+    """
+    folder = RunFolder(run).existing()
+    return _float_model(folder, Recipe.load(folder.recipe), load_json(folder.data))[1]
 
 
 def load_qat_model(run: str | Path) -> GraphModule:
