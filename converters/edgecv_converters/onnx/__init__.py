@@ -1,0 +1,1 @@
+"""Target ``onnx``: the same graph, batch bound, with metadata that other programs read."""

@@ -1,0 +1,1 @@
+"""Target ``openvino``: IR made by OpenVINO's own ONNX frontend, with every scale as it was."""

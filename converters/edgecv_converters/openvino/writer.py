@@ -1,0 +1,55 @@
+"""ONNX bytes to OpenVINO IR bytes."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from edgecv.artifact.manifest import Manifest
+from edgecv.errors import UnsupportedError
+from edgecv_converters.model_info import model_info
+from edgecv_runtimes.quiet import import_openvino
+
+__all__ = ["write"]
+
+
+def write(model: bytes, manifest: Manifest | None = None) -> dict[str, bytes]:
+    """The IR of an ONNX model with static shapes.
+
+    ``read_model`` transforms nothing: DequantizeLinear becomes Convert, Subtract, Multiply with the file's
+    own constants, QuantizeLinear a FakeQuantize beside them, so that scales, zero points and integers can
+    be read back bit for bit. Weights are not compressed to half precision.
+
+    Args:
+        model: A whole ONNX file, batch bound.
+        manifest: For ``rt_info/model_info``, or None.
+
+    Returns:
+        ``{".xml": …, ".bin": …}``.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        UnsupportedError: OpenVINO cannot read the model.
+    """
+    openvino = import_openvino()
+    try:
+        read = openvino.Core().read_model(model)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UnsupportedError(
+            f"OpenVINO {openvino.__version__} cannot read the model ({reason})",
+            cure="Update OpenVINO, or convert to another target.",
+        ) from error
+    for key, text in (model_info(manifest) if manifest else {}).items():
+        read.set_rt_info(text, ["model_info", key])
+    with tempfile.TemporaryDirectory(prefix="edgecv-") as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(read, path, compress_to_fp16=False)
+        xml, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    return {".xml": _without_versions(xml), ".bin": weights}
+
+
+def _without_versions(xml: bytes) -> bytes:
+    """Drop what names the machine's OpenVINO build: the same model gives the same bytes."""
+    return re.sub(rb"\s*<(?:runtime_version|conversion_parameters)\b[^>]*/>", b"", xml)

@@ -1,0 +1,99 @@
+"""Matrix products with a constant: Gemm, and MatMul with or without bias."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from edgecv_converters.ir import Graph, Node
+from edgecv_converters.layout import Layout
+from edgecv_converters.tflite.lowering import Lowering
+from edgecv_converters.tflite.rules import Rule
+from edgecv_converters.tflite.weights import add_bias, add_weight, weight_complaint
+
+__all__ = ["RULES", "Gemm", "MatMul"]
+
+_KERNEL = "LiteRT tflite/kernels/fully_connected.cc; xnnpack_delegate.cc VisitFullyConnectedNode"
+_VERIFIED = {"int8": "tests/ops/test_linear.py", "float32": "tests/ops/test_linear.py"}
+
+
+def _lower(low: Lowering, node: Node, *, transposed: bool) -> None:
+    """FULLY_CONNECTED with weights [out, in]; *transposed* says that the source has them so."""
+    site = low.site(node)
+    image = site.physical()
+    weight = add_weight(site, (lambda w: w) if transposed else (lambda w: w.T), axis=0)
+    outputs, inputs = low.builder.tensors[weight].shape
+    quant = site.view().quant
+    bias = add_bias(site, outputs, quant.scale if quant else 1.0)
+    shape = (*low.builder.tensors[image].shape[:-1], outputs)
+    result = site.output(shape)
+    keep = len(shape) > 2
+    low.builder.emit(
+        "FULLY_CONNECTED",
+        (image, weight, bias),
+        (result,),
+        "constant right operand",
+        feature="keep_num_dims" if keep else "",
+        macs=int(np.prod(shape)) * inputs,
+        fused=True,
+        options={"KeepNumDims": keep},
+    )
+    site.done(result, Layout.row_major(shape))
+
+
+class Gemm(Rule):
+    """FULLY_CONNECTED."""
+
+    op: ClassVar[str] = "Gemm"
+    versions: ClassVar[tuple[int, ...]] = (9, 11, 13)
+    nearest: ClassVar[str] = "Gemm(alpha=1, beta=1, transA=0) of rank 2 with constant weights and a bias per column"
+    verified: ClassVar[dict[str, str]] = _VERIFIED
+    kernel: ClassVar[str] = _KERNEL
+    fuses_clamp: ClassVar[bool] = True
+
+    def why_not(self, graph: Graph, node: Node) -> str | None:
+        """Factors, transposition, bias shape and weight."""
+        for name, wanted in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
+            found = node.attributes.get(name, wanted)
+            if found != wanted:
+                return f"{name} must be {wanted}, got {found}"
+        transposed = bool(node.attributes.get("transB", 0))
+        complaint = weight_complaint(graph, node, channel_axis=0 if transposed else 1)
+        if complaint:
+            return complaint
+        columns = graph.shape(node.inputs[1])[0 if transposed else 1]
+        bias = node.inputs[2] if len(node.inputs) > 2 else ""
+        if bias and graph.shape(bias) not in ((columns,), (1, columns)):
+            return f"the bias must have shape [{columns}], got {list(graph.shape(bias))}"
+        return None
+
+    def lower(self, low: Lowering, node: Node) -> None:
+        """Weights become [out, in] without a copy."""
+        _lower(low, node, transposed=bool(node.attributes.get("transB", 0)))
+
+
+class MatMul(Rule):
+    """FULLY_CONNECTED over the last dimension, where the right operand is a constant matrix."""
+
+    op: ClassVar[str] = "MatMul"
+    versions: ClassVar[tuple[int, ...]] = (1, 9, 13)
+    nearest: ClassVar[str] = "MatMul of rank 2 to 5 with a constant matrix on the right"
+    verified: ClassVar[dict[str, str]] = _VERIFIED
+    kernel: ClassVar[str] = _KERNEL
+    fuses_clamp: ClassVar[bool] = True
+
+    def why_not(self, graph: Graph, node: Node) -> str | None:
+        """Ranks and weight."""
+        complaint = weight_complaint(graph, node, channel_axis=1)
+        if complaint:
+            return complaint
+        ranks = len(graph.shape(node.inputs[0])), len(graph.shape(node.inputs[1]))
+        return None if 2 <= ranks[0] <= 5 and ranks[1] == 2 else f"ranks must be 2 to 5 and 2, got {ranks}"
+
+    def lower(self, low: Lowering, node: Node) -> None:
+        """The constant is transposed once."""
+        _lower(low, node, transposed=False)
+
+
+RULES = (Gemm(), MatMul())
