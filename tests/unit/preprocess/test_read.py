@@ -116,7 +116,7 @@ def test_missing(tmp_path: Path) -> None:
     [
         (b"", "empty file"),
         (b"this is text", "of no picture format"),
-        (encoded(Image.fromarray(gradient()), format="PNG")[:90], "not a readable picture"),
+        (encoded(Image.effect_noise((40, 30), 90), format="PNG")[:600], "not a readable picture"),
         (encoded(Image.fromarray(gradient()), format="JPEG")[:300], "not a readable picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "of no picture format"),
     ],
