@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from edgecv.errors import InputError
 
-__all__ = ["Estimate", "as_vector", "check_confidence", "group_indices", "normal_quantile"]
+__all__ = [
+    "Estimate",
+    "as_vector",
+    "check_confidence",
+    "group_indices",
+    "normal_quantile",
+    "student_quantile",
+]
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,21 @@ def normal_quantile(probability: float) -> float:
     1.96
     """
     return NormalDist().inv_cdf(probability)
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """Quantile of Student's t (Abramowitz and Stegun 26.7.5); within 4 % from 2 degrees on.
+
+    >>> round(student_quantile(0.975, 9), 3)
+    2.262
+    """
+    z, v = normal_quantile(probability), freedom
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )
 
 
 def as_vector(values: npt.ArrayLike, name: str, length: int | None = None) -> npt.NDArray[Any]:

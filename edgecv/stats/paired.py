@@ -21,7 +21,14 @@ from edgecv.stats.estimate import (
     group_indices,
     normal_quantile,
 )
-from edgecv.stats.rates import MIN_VARYING_GROUPS, RESAMPLES, design_effect, rate, resampled_sums
+from edgecv.stats.rates import (
+    MIN_VARYING_GROUPS,
+    RESAMPLES,
+    design_effect,
+    expanded_percentiles,
+    rate,
+    resampled_sums,
+)
 
 __all__ = ["PairedRecord", "compare_predictions", "mcnemar", "paired_difference", "tango"]
 
@@ -138,13 +145,12 @@ def paired_difference(
     n = len(first)
     change = np.bincount(index, second.astype(np.float64) - first)
     sizes = np.bincount(index).astype(np.float64)
-    discordant = np.bincount(index, first != second)
-    if (discordant > 0).sum() >= MIN_VARYING_GROUPS:
+    varying = int((np.bincount(index, first != second) > 0).sum())
+    if varying >= MIN_VARYING_GROUPS:
         sums = resampled_sums(np.stack([change, sizes], axis=1), resamples=resamples, seed=seed)
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(sums[:, 0] / sums[:, 1], [tail, 1 - tail])
-        method = f"cluster bootstrap, percentile, {resamples} resamples"
-        return Estimate((gained - lost) / n, float(low), float(high), n, method, confidence)
+        low, high = expanded_percentiles(sums[:, 0] / sums[:, 1], varying, confidence)
+        method = f"cluster bootstrap, {resamples} resamples"
+        return Estimate((gained - lost) / n, low, high, n, method, confidence)
     variance = (gained + lost) / n - ((gained - lost) / n) ** 2
     effect = design_effect(change, sizes, variance)
     shape = tango(gained / effect, lost / effect, n / effect, confidence=confidence)

@@ -1,14 +1,18 @@
 """Rates with intervals: Wilson for independent pictures, cluster bootstrap for grouped ones.
 
-The percentile bootstrap is blind where few groups vary (all right gives an interval of width 0).
-There the interval is Wilson's with the effective sample size n / design effect (Kish, *Survey
-Sampling*, 8.2): see :data:`MIN_VARYING_GROUPS`.
+The plain percentile bootstrap is too narrow when few groups vary (simulated: 88 % instead of 95 % for
+450 groups of five and a rate of 0.995), so its tails are those of Student's t with the varying groups
+as degrees of freedom (Hesterberg 2015, *What Teachers Should Know About the Bootstrap*, "expanded
+percentile"). Below ten varying groups it is blind (all right gives a width of 0); there the interval
+is Wilson's with the effective sample size n / design effect (Kish, *Survey Sampling*, 8.2; Korn and
+Graubard 1998 for the factor (z/t)**2).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,7 @@ from edgecv.stats.estimate import (
     check_confidence,
     group_indices,
     normal_quantile,
+    student_quantile,
 )
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "RESAMPLES",
     "class_rates",
     "design_effect",
+    "expanded_percentiles",
     "rate",
     "resampled_sums",
     "wilson",
@@ -164,7 +170,7 @@ def _ratio_estimates(
 ) -> tuple[Estimate | None, ...]:
     """One estimate per column of [G, K] counts."""
     check_confidence(confidence)
-    varying = np.minimum((right > 0).sum(axis=0), (total > right).sum(axis=0))
+    varying = varying_groups(right, total)
     boot = np.flatnonzero(varying >= MIN_VARYING_GROUPS)
     bounds: dict[int, tuple[float, float]] = {}
     if boot.size:
@@ -174,13 +180,31 @@ def _ratio_estimates(
         points = right[:, boot].sum(axis=0) / total[:, boot].sum(axis=0)
         # a resample without any picture of a class says nothing about it
         ratios = np.where(under > 0, over / np.maximum(under, 1), points)
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(ratios, [tail, 1 - tail], axis=0)
-        bounds = {int(k): (float(lo), float(hi)) for k, lo, hi in zip(boot, low, high, strict=True)}
+        for column, k in enumerate(boot.tolist()):
+            bounds[k] = expanded_percentiles(ratios[:, column], int(varying[k]), confidence)
     return tuple(
         _one_ratio(right[:, k], total[:, k], bounds.get(k), confidence, resamples)
         for k in range(right.shape[1])
     )
+
+
+def varying_groups(right: Array, total: Array) -> Array:
+    """Groups that hold the rarer outcome, per column of [G, K] counts."""
+    return np.asarray(np.minimum((right > 0).sum(axis=0), (total > right).sum(axis=0)))
+
+
+def expanded_percentiles(resampled: Array, varying: int, confidence: float) -> tuple[float, float]:
+    """Bounds from bootstrap values, with the tails of Student's t (see the module's first lines).
+
+    Args:
+        resampled: [B] values of the statistic.
+        varying: Groups that vary, at least 2.
+        confidence: Coverage asked for.
+    """
+    t = student_quantile(0.5 + confidence / 2, varying - 1)
+    tail = NormalDist().cdf(-t * math.sqrt(varying / (varying - 1)))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _one_ratio(
@@ -195,15 +219,25 @@ def _one_ratio(
         return None
     value = hits / pictures
     if bounds is not None:
-        method = f"cluster bootstrap, percentile, {resamples} resamples"
+        method = f"cluster bootstrap, {resamples} resamples"
         return Estimate(value, *bounds, pictures, method, confidence)
-    present = total > 0
     if total.max() == 1:
         return wilson(hits, pictures, confidence=confidence)
-    effect = design_effect(right[present], total[present], value * (1 - value))
-    shape = wilson(hits / effect, pictures / effect, confidence=confidence)
-    method = f"wilson, effective n {pictures / effect:.0f}"
+    n = _effective_n(right[total > 0], total[total > 0], value, confidence)
+    shape = wilson(value * n, n, confidence=confidence)
+    method = f"wilson, effective n {n:.0f}"
     return Estimate(value, shape.low, shape.high, pictures, method, confidence)
+
+
+def _effective_n(right: Array, total: Array, value: float, confidence: float) -> float:
+    """Independent pictures that would know as much, at least what one per group would know."""
+    n, floor = float(total.sum()), float(total.sum() ** 2 / (total**2).sum())
+    varying = int(varying_groups(right, total))
+    if varying < 2:
+        return floor
+    side = 0.5 + confidence / 2
+    shrink = (normal_quantile(side) / student_quantile(side, varying - 1)) ** 2
+    return max(floor, n / design_effect(right, total, value * (1 - value)) * shrink)
 
 
 def design_effect(sums: Array, sizes: Array, variance: float) -> float:

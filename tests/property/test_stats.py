@@ -182,7 +182,13 @@ def _world(
 
 @pytest.mark.parametrize(
     ("groups", "size", "accuracy", "shared"),
-    [(120, 5, 0.9, 0.6), (120, 5, 0.9, 0.0), (120, 5, 0.99, 0.3), (6, 8, 0.8, 0.8)],
+    [
+        (120, 5, 0.9, 0.6),
+        (120, 5, 0.9, 0.0),
+        (120, 5, 0.99, 0.3),
+        (6, 8, 0.8, 0.8),
+        (450, 5, 0.995, 0.5),
+    ],
 )
 def test_grouped_rates_cover_the_truth(
     groups: int, size: int, accuracy: float, shared: float
@@ -197,7 +203,7 @@ def test_grouped_rates_cover_the_truth(
         held += estimate.low <= accuracy <= estimate.high
         plain = wilson(int(success.sum()), success.size)
         naive += plain.low <= accuracy <= plain.high
-    assert held / worlds >= 0.91
+    assert held / worlds >= 0.925
     if shared >= 0.6:  # negative control: ignoring the groups must fail here
         assert naive / worlds < 0.87
 
@@ -219,7 +225,7 @@ def test_grouped_differences_cover_the_truth(
         b = (draw < 0.6 * discordance) | (draw >= discordance)
         estimate = paired_difference(a, b, names, resamples=400)
         held += estimate.low <= truth <= estimate.high
-    assert held / worlds >= 0.91
+    assert held / worlds >= 0.925
 
 
 def test_ungrouped_differences_cover_the_truth() -> None:

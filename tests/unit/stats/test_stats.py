@@ -105,7 +105,8 @@ def test_the_seed_decides_and_nothing_else() -> None:
     state = np.random.get_state()[1].copy()  # the legacy global state must stay
     first = rate(success, groups, seed=3)
     assert first == rate(success, groups, seed=3)
-    assert first != rate(success, groups, seed=4)
+    lows = {rate(success, groups, seed=seed, resamples=200).low for seed in range(8)}
+    assert len(lows) > 1
     assert (np.random.get_state()[1] == state).all()
 
 
