@@ -1,0 +1,166 @@
+"""The separate commands, one after the other, through the installed command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgecv.artifact import read
+from edgecv.train.folder import RUN_FILES
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+ENGINES = {"tflite": "litert", "xml": "openvino", "onnx": "onnxruntime"}
+FILES = [f"model.{kind}.{suffix}" for kind in ("int8", "float") for suffix in ENGINES]
+
+
+def test_a_run_folder_has_the_fixed_files(trained: Path) -> None:
+    present = {path.name for path in trained.iterdir()}
+    assert present == set(RUN_FILES) - {"report.json", "report.html"}
+
+
+def test_the_log_has_a_line_per_epoch(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert [(r["phase"], r["number"]) for r in lines] == [
+        *(("float", i) for i in range(1, 7)),
+        ("qat", 1),
+    ]
+
+
+def test_convert_writes_both_precisions_for_every_target(artifacts: Path) -> None:
+    present = {path.name for path in artifacts.iterdir()}
+    assert present == {*FILES, "model.int8.bin", "model.float.bin"}
+
+
+def test_every_artifact_carries_the_same_quantizers_bit_for_bit(
+    trained: Path, artifacts: Path
+) -> None:
+    source = read(trained / "model.qdq.onnx").manifest
+    assert source is not None
+    assert len(source.quantizers) > 10
+    for suffix in ENGINES:
+        manifest = read(artifacts / f"model.int8.{suffix}").manifest
+        assert manifest is not None
+        assert set(manifest.quantizers) == set(source.quantizers)
+        assert manifest.left_out == ()
+        assert manifest.verification == {
+            "verified": True,
+            "gates": {"parameters": "equal to the source, bit for bit"},
+        }
+        assert manifest.labels == ("blue", "red")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_evaluate_measures_every_artifact(
+    cli: Cli, artifacts: Path, trained: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "evaluation.json"
+    done = cli("evaluate", artifacts / name, "--data", trained / "data.json", "--json", out)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(out.read_text())["models"][0]
+    assert record["pictures"] == 12  # 15 % of 80
+    assert record["top1"]["value"] >= 0.9
+    assert record["top1"]["low"] <= record["top1"]["value"] <= record["top1"]["high"]
+    assert "top-1" in done.stdout
+
+
+def test_evaluate_compares_with_the_first_model(cli: Cli, artifacts: Path, trained: Path) -> None:
+    models = [artifacts / "model.float.tflite", artifacts / "model.int8.tflite"]
+    done = cli("evaluate", *models, "--data", trained / "data.json")
+    assert done.returncode == 0, done.stderr
+    assert "paired" in done.stdout
+    assert "McNemar" in done.stdout
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_predict_names_the_class(cli: Cli, artifacts: Path, squares: Path, name: str) -> None:
+    done = cli(
+        "predict", artifacts / name, squares / "red" / "0.png", squares / "blue" / "0.png", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a["predictions"][0]["label"] for a in answers] == ["red", "blue"]
+    assert sum(p["score"] for p in answers[0]["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_info_says_what_runs(cli: Cli, artifacts: Path, name: str) -> None:
+    done = cli("info", artifacts / name)
+    assert done.returncode == 0, done.stderr
+    assert "intact" in done.stdout
+    assert ENGINES[name.rsplit(".", 1)[1]] in done.stdout
+    record = json.loads(cli("info", artifacts / name, "--json").stdout)
+    assert record["manifest"]["labels"] == ["blue", "red"]
+    assert ("int8" in record["precision"]) == ("int8" in name)
+
+
+def test_verify_passes_on_what_convert_wrote(cli: Cli, trained: Path, artifacts: Path) -> None:
+    for suffix in ENGINES:
+        done = cli(
+            "verify", artifacts / f"model.int8.{suffix}", "--against", trained / "model.qdq.onnx"
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_verify_notices_another_model(
+    cli: Cli, trained: Path, artifacts: Path, tmp_path: Path
+) -> None:
+    other = cli("export", trained, "--method", "ptq", "--out", tmp_path / "ptq")
+    assert other.returncode == 0, other.stderr
+    source = tmp_path / "ptq" / "model.qdq.onnx"
+    done = cli("verify", artifacts / "model.int8.tflite", "--against", source)
+    assert done.returncode == 1
+    assert "scale" in done.stdout
+
+
+def test_plan_prints_and_writes_nothing(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    done = cli(
+        "convert", trained / "model.qdq.onnx", "--target", "tflite", "--plan", "--out", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "CONV_2D" in done.stdout
+    assert "TRANSPOSE" not in done.stdout.replace("TRANSPOSE_CONV", "")
+    assert list(tmp_path.iterdir()) == []
+    as_json = cli("convert", trained / "model.qdq.onnx", "--target", "tflite", "--plan", "json")
+    assert json.loads(as_json.stdout)
+
+
+def test_a_checkpoint_without_training(
+    cli: Cli, trained: Path, squares: Path, tmp_path: Path
+) -> None:
+    """README block 2 with the trained weights as somebody's checkpoint (its normalization removed)."""
+    from safetensors.torch import save_file
+
+    from edgecv.models.micro import resnet10_micro
+
+    weights = tmp_path / "theirs.safetensors"
+    save_file(resnet10_micro(10).state_dict(), weights)
+    out = tmp_path / "run"
+    done = cli(
+        "export", "--model", "resnet10_micro", "--weights", weights, "--calibrate", squares, "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "agrees with the original" in done.stdout
+    converted = cli(
+        "convert", out / "model.qdq.onnx", "--target", "tflite", "--out", tmp_path / "artifacts"
+    )
+    assert converted.returncode == 0, converted.stderr
+    assert read(tmp_path / "artifacts" / "model.int8.tflite").state == "intact"
+
+
+def test_a_run_without_qat_is_quantized_after_training(
+    cli: Cli, squares: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = cli(
+        "train", "--data", squares, "--model", "resnet10_micro", "--out", run, "--size", "32", "--epochs", 1,
+        "--batch-size", 8,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    exported = cli("export", run)
+    assert exported.returncode == 0, exported.stderr
+    assert "ptq" in exported.stdout
