@@ -50,7 +50,7 @@ _STYLE: dict[str, Any] = {
     "legend.handletextpad": 0.5,
     "legend.columnspacing": 1.2,
 }
-_WIDTH = 4.9  # inches; the page scales it
+_WIDTH = 4.4  # inches; the page scales it
 
 
 @dataclass(frozen=True)
