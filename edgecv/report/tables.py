@@ -142,7 +142,8 @@ def _main_rows(report: Report) -> list[tuple[str, Callable[[BackendRecord], str]
         ("p99 int8 / float", _both(_latency("p99"))),
         ("p50 int8 : float", _ratio),
         ("peak RSS int8 / float", _both(lambda file: size(file.peak_rss_bytes))),
-        ("executed int8 / float", _both(lambda file: file.executed_precision)),
+        ("executed, int8 file", lambda row: row.int8_file.executed_precision),
+        ("executed, float file", lambda row: row.float_file.executed_precision),
     ]
     # a row that nobody measured is noise
     return [

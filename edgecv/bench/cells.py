@@ -1,0 +1,145 @@
+"""Arrange cells: one fresh process each, loaded one after the other, blocks interleaved."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecv import measure
+from edgecv.bench.model import BenchOptions, BenchResult, Cell, CellRecord
+from edgecv.bench.process import COMMAND, CellProcess
+from edgecv.errors import InputError
+from edgecv.stats import percentile
+
+__all__ = ["run_cells"]
+
+_LEAST_RUNS = 50
+_LEAST_PER_BLOCK = 5
+
+
+@dataclass
+class _Running:
+    """A loaded cell and what it has measured so far."""
+
+    cell: Cell
+    process: CellProcess
+    loaded: dict[str, Any]
+    blocks: list[list[int]] = field(default_factory=list)
+    cpu_ns: int = 0
+    wall_ns: int = 0
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    options: BenchOptions | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+    command: tuple[str, ...] = COMMAND,
+) -> BenchResult:
+    """Measure all cells side by side.
+
+    Every cell gets a fresh process with the same number of threads. They are loaded one after the
+    other (import, load, first inference and warm-up apart); then blocks of inferences run, one cell
+    at a time, in an order drawn anew for every round, so that a disturbance meets all cells alike.
+    An earlier throwaway process per cell brings files into the disk cache and compiles bytecode.
+
+    Args:
+        cells: With unique names.
+        options: Threads, runs, order.
+        progress: Called with a short line now and then.
+        command: The process that answers; another one in tests only.
+
+    Raises:
+        InputError: No cells, or two of one name.
+        InvalidMeasurementError: A process died or hung.
+        EdgecvError: What the runtime says of the file.
+    """
+    options = options or BenchOptions()
+    names = [cell.name for cell in cells]
+    if not names or len(set(names)) < len(names):
+        raise InputError(
+            f"cells {names} are empty or repeated", cure="Give each cell its own name."
+        )
+    say = progress or (lambda _: None)
+    for cell in cells:
+        say(f"warming the disk cache: {cell.name}")
+        with _start(cell, options, command) as process:
+            process.ask(_load_request(cell, options))
+    before = measure.environment()
+    watch = measure.Watch()
+    with ExitStack() as stack:
+        running = []
+        for cell in cells:
+            say(f"loading {cell.name}")
+            process = stack.enter_context(_start(cell, options, command))
+            running.append(_Running(cell, process, process.ask(_load_request(cell, options))))
+        _run_blocks(running, options, say)
+        records = tuple(_finish(one) for one in running)
+    verdict = watch.validity()
+    return BenchResult(records, before, verdict.valid, verdict.reasons)
+
+
+def _start(cell: Cell, options: BenchOptions, command: tuple[str, ...]) -> CellProcess:
+    return CellProcess(cell, threads=options.threads, timeout_s=options.timeout_s, command=command)
+
+
+def _load_request(cell: Cell, options: BenchOptions) -> dict[str, Any]:
+    return {
+        "do": "load",
+        "path": str(Path(cell.path).absolute()),
+        "backend": cell.backend,
+        "threads": options.threads,
+        "warmup": options.warmup,
+        "seed": options.seed,
+        "input": None if cell.input is None else str(cell.input.absolute()),
+    }
+
+
+def _run_blocks(running: list[_Running], options: BenchOptions, say: Callable[[str], None]) -> None:
+    order = random.Random(options.seed)
+    sizes = {one.cell.name: _block_size(one.loaded, options) for one in running}
+    for block in range(options.blocks):
+        say(f"block {block + 1} of {options.blocks}")
+        for one in order.sample(running, len(running)):
+            reply = one.process.ask({"do": "run", "count": sizes[one.cell.name]})
+            one.blocks.append(reply["ns"])
+            one.cpu_ns += reply["cpu_ns"]
+            one.wall_ns += reply["wall_ns"]
+
+
+def _block_size(loaded: dict[str, Any], options: BenchOptions) -> int:
+    """Inferences per block: as asked, or as many as the time allows."""
+    typical = float(np.median(loaded["warmup_ns"])) or 1.0
+    affordable = options.max_seconds * 1e9 / typical
+    runs = max(_LEAST_RUNS, min(options.runs, affordable))
+    return max(_LEAST_PER_BLOCK, math.ceil(runs / options.blocks))
+
+
+def _finish(one: _Running) -> CellRecord:
+    last = one.process.ask({"do": "finish"})
+    pooled = np.concatenate([np.asarray(block, np.float64) for block in one.blocks]) / 1e6
+    p50, p90, p95, p99 = (percentile(pooled, q) for q in (0.5, 0.9, 0.95, 0.99))
+    return CellRecord(
+        cell=one.cell,
+        backend=one.loaded["backend"],
+        backend_version=one.loaded["backend_version"],
+        threads=one.loaded["threads"],
+        executed_precision=last["precision"],
+        import_ms=one.loaded["import_ns"] / 1e6,
+        load_ms=one.loaded["load_ns"] / 1e6,
+        first_ms=one.loaded["first_ns"] / 1e6,
+        p50=p50,
+        p90=p90,
+        p95=p95,
+        p99=p99,
+        block_p50_ms=tuple(float(np.median(block)) / 1e6 for block in one.blocks),
+        cpu_share=one.cpu_ns / max(1, one.wall_ns),
+        peak_rss_bytes=last["peak_rss_bytes"],
+    )
