@@ -21,7 +21,9 @@ class Block(nn.Module):
         self.downsample = None
         if stride != 1 or inputs != outputs:
             conv = nn.Conv2d(inputs, outputs, 1, bias=False)
-            pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+            pool: nn.Module = nn.Identity()
+            if stride != 1:
+                pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
             self.downsample = nn.Sequential(pool, conv, nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
