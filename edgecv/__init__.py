@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from edgecv import models, quantize
+    import edgecv.models as models
+    import edgecv.quantize as quantize
     from edgecv.artifact.manifest import Manifest, Preprocess
     from edgecv.conversion import convert
     from edgecv.errors import EdgecvError

@@ -195,5 +195,5 @@ def _draw(
     alpha = (mask / 255)[..., None]
     window = picture[top : top + side, left : left + side]
     window[...] = window * (1 - alpha) + color * alpha
-    picture += rng.normal(0, options.noise, picture.shape)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    noisy = picture + rng.normal(0, options.noise, picture.shape)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)

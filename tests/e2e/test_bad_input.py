@@ -219,12 +219,12 @@ def test_an_absent_extra_names_the_install_command(
     artifacts: Path, tmp_path: Path, package: str, extra: str, arguments: list[str]
 ) -> None:
     blocker = (
-        "import sys, importlib.abc\n"
-        "class Absent(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name.split('.')[0] in ({package!r}, 'tflite_runtime'):\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
+        "from importlib.machinery import PathFinder\n"
+        "found = PathFinder.find_spec\n"
+        "def find_spec(name, path=None, target=None):\n"
+        f"    absent = name.split('.')[0] in ({package!r}, 'tflite_runtime')\n"
+        "    return None if absent else found(name, path, target)\n"
+        "PathFinder.find_spec = find_spec\n"
         "from edgecv.cli import main\n"
         "main()\n"
     )
