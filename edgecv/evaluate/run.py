@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ class Model(Protocol):
         """Inputs, outputs, manifest."""
         ...
 
-    def infer(self, inputs: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
+    def infer(self, arrays: npt.NDArray[Any], /) -> Mapping[str, npt.NDArray[Any]]:
         """Run on an array in the file's own dtype and layout."""
         ...
 
@@ -92,10 +93,15 @@ def _check(info: ModelInfo, classes: int, title: str) -> Preprocess:
             f"{title}: {len(info.inputs)} inputs and {len(info.outputs)} outputs",
             cure="A classifier has one of each.",
         )
-    outputs = info.outputs[0].shape[-1]
-    if outputs != classes:
+    output = info.outputs[0]
+    if output.quantization is None and not output.dtype.startswith("float"):
         raise InputError(
-            f"{title}: {outputs} outputs for {classes} classes",
+            f"{title}: the output of {output.dtype} does not say what its integers mean",
+            cure="Evaluate a file that edgecv wrote.",
+        )
+    if math.prod(output.shape) != classes:
+        raise InputError(
+            f"{title}: {math.prod(output.shape)} outputs for {classes} classes",
             cure="Evaluate on the classes that the model was trained on.",
         )
     return info.manifest.preprocess
