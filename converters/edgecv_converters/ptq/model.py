@@ -7,17 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper, shape_inference
 
-from edgecv.errors import InputError, ModelLoadError, UnsupportedError
+from edgecv.errors import ModelLoadError, UnsupportedError
+from edgecv_converters import reader
 
 __all__ = ["OnnxFile", "parse"]
 
 Array = npt.NDArray[Any]
-
-#: Oldest operator set whose operators are read as the current ones are.
-MIN_OPSET = 9
 
 
 class OnnxFile:
@@ -34,7 +31,6 @@ class OnnxFile:
 
     def __init__(self, model: onnx.ModelProto | bytes) -> None:
         parsed = parse(model)
-        _set_batch(parsed)
         inferred = shape_inference.infer_shapes(parsed, data_prop=True)
         self.graph = inferred.graph
         self.constants = _constants(self.graph)
@@ -88,22 +84,15 @@ class OnnxFile:
 
 
 def parse(model: onnx.ModelProto | bytes) -> onnx.ModelProto:
-    """A checked copy of *model*.
+    """A checked copy of *model* with batch 1.
 
     Raises:
         ModelLoadError: Not an ONNX file, or not a valid one.
-        UnsupportedError: Weights in another file, or an operator set that is too old.
+        UnsupportedError: Weights in another file, dynamic shapes, or an unknown operator set.
     """
-    if isinstance(model, onnx.ModelProto):
-        copied = onnx.ModelProto()
-        copied.CopyFrom(model)
-    else:
-        try:
-            copied = onnx.load_model_from_string(model)
-        except DecodeError as error:
-            raise ModelLoadError(
-                f"these {len(model)} bytes are no ONNX file ({error})", cure="Check the file."
-            ) from error
+    copied: onnx.ModelProto = reader.parse(
+        model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
+    )
     if any(i.data_location == onnx.TensorProto.EXTERNAL for i in copied.graph.initializer):
         raise UnsupportedError(
             "the model keeps its weights in another file", cure="Save it as one file."
@@ -115,24 +104,7 @@ def parse(model: onnx.ModelProto | bytes) -> onnx.ModelProto:
         raise ModelLoadError(
             f"the ONNX file is not valid ({first_line})", cure="Export it again."
         ) from error
-    versions = [o.version for o in copied.opset_import if o.domain in ("", "ai.onnx")]
-    if not versions or versions[0] < MIN_OPSET:
-        raise UnsupportedError(
-            f"operator set {versions[0] if versions else 'unknown'} is too old",
-            cure=f"Export with opset {MIN_OPSET} or newer, 17 at best.",
-        )
     return copied
-
-
-def _set_batch(model: onnx.ModelProto) -> None:
-    """Batch 1, whatever the file says; edgecv's files are static."""
-    for value in (*model.graph.input, *model.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if len(dims) > 1 and dims[0].dim_value == 0:
-            dims[0].ClearField("dim_param")
-            dims[0].dim_value = 1
-    if not model.graph.node:
-        raise InputError("the ONNX graph is empty", cure="Check the file.")
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, Array]:

@@ -202,10 +202,9 @@ def _relu(reader: _Reader, node: onnx.NodeProto) -> None:
 
 
 def _clip(reader: _Reader, node: onnx.NodeProto) -> None:
-    given = _attributes(node)
     low, high = reader.constant(node, 1), reader.constant(node, 2)
-    lowest = float(given.get("min", -math.inf)) if low is None else float(low)
-    highest = float(given.get("max", math.inf)) if high is None else float(high)
+    lowest = -math.inf if low is None else float(low)
+    highest = math.inf if high is None else float(high)
     unbounded = highest >= float(np.finfo(np.float32).max)
     if lowest != 0.0 or not (highest == 6.0 or unbounded):
         raise _RefusalError(f"limits [{lowest}, {highest}]; only [0, 6] is known")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -108,7 +109,7 @@ def test_a_scale_per_channel_cannot_be_read_back(float_file: bytes) -> None:
     ],
 )
 def test_pictures_that_do_not_fit_are_refused(
-    float_file: bytes, batches: list[np.ndarray], message: str
+    float_file: bytes, batches: list[Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         quantize_onnx(float_file, batches)
@@ -375,7 +376,7 @@ def test_a_weight_used_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("dims", "message"),
     [
-        (("n", 3, "h", "w"), r"shape \[1, 3, 0, 0\]"),
+        (("n", 3, "h", "w"), "dimension 2 of the input 'pixel_values' is h"),
         (("n", 1, 8, 8), r"\[1, 1, 8, 8\]"),
     ],
 )
