@@ -9,6 +9,7 @@ the process with a traceback on standard error.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -114,13 +115,14 @@ def _open(path: Path, request: dict[str, Any]) -> Runtime:
 
 
 def _import_engine(path: Path, name: str) -> None:
-    """Import the engine that will run *path*, without loading anything."""
+    """Import the runtime and the engine that will run *path*, without loading anything."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelLoadError(
             f"'{path}' cannot be read: {error.strerror}", cure="Check the path."
         ) from error
+    importlib.import_module("edgecv.runtime")
     # asking for its version is the one call that needs the engine and no model
     choose(name, detect(data)).version()
 

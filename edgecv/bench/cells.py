@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from edgecv import measure
 from edgecv.bench.model import BenchOptions, BenchResult, Cell, CellRecord
 from edgecv.bench.process import COMMAND, CellProcess
 from edgecv.errors import InputError
+from edgecv.measure import Watch, environment
 from edgecv.stats import percentile
 
 __all__ = ["run_cells"]
 
 _LEAST_RUNS = 50
 _LEAST_PER_BLOCK = 5
+#: Inference is arithmetic: a process that got less of a processor was pushed aside.
+_LEAST_CPU_SHARE = 0.9
 
 
 @dataclass
@@ -72,8 +74,8 @@ def run_cells(
         say(f"warming the disk cache: {cell.name}")
         with _start(cell, options, command) as process:
             process.ask(_load_request(cell, options))
-    before = measure.environment()
-    watch = measure.Watch()
+    before = environment()
+    watch = Watch(bytecode=False)  # the cells write bytecode whatever this process does
     with ExitStack() as stack:
         running = []
         for cell in cells:
@@ -82,8 +84,17 @@ def run_cells(
             running.append(_Running(cell, process, process.ask(_load_request(cell, options))))
         _run_blocks(running, options, say)
         records = tuple(_finish(one) for one in running)
-    verdict = watch.validity()
-    return BenchResult(records, before, verdict.valid, verdict.reasons)
+    reasons = (*watch.validity().reasons, *_disturbed(records))
+    return BenchResult(records, before, not reasons, reasons)
+
+
+def _disturbed(records: Sequence[CellRecord]) -> list[str]:
+    """A cell that did not have its processor to itself waited inside its own samples."""
+    return [
+        f"{record.cell.name} had a processor for only {100 * record.cpu_share:.0f} % of its time."
+        for record in records
+        if record.cpu_share < _LEAST_CPU_SHARE
+    ]
 
 
 def _start(cell: Cell, options: BenchOptions, command: tuple[str, ...]) -> CellProcess:

@@ -76,7 +76,8 @@ class CellRecord:
         backend_version: Of the engine.
         threads: That the engine was told to use.
         executed_precision: From the engine's runtime graph, or ``"unknown"``.
-        import_ms: Importing the engine in a fresh process whose files lie in the disk cache.
+        import_ms: Importing edgecv's runtime and the engine (NumPy and Python itself not included)
+            in a fresh process whose files lie in the disk cache.
         load_ms: From the file's path to a model that is ready.
         first_ms: The first inference.
         p50: With order-statistic interval, as the others.

@@ -35,10 +35,13 @@ class Watch:
 
     Args:
         board: Where to look.
+        bytecode: Whether import times are measured in this process's environment, so that
+            ``PYTHONDONTWRITEBYTECODE`` spoils them.
     """
 
-    def __init__(self, board: Board | None = None) -> None:
+    def __init__(self, board: Board | None = None, *, bytecode: bool = True) -> None:
         self._board = board or Board()
+        self._bytecode = bytecode
         self._began = time.monotonic()
         self._load = self._board.load_1min()
         self._pressure_us = self._board.pressure_us()
@@ -57,7 +60,7 @@ class Watch:
         reasons = []
         if self._board.emulated():
             reasons.append("The processor is emulated; its times mean nothing.")
-        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        if self._bytecode and os.environ.get("PYTHONDONTWRITEBYTECODE"):
             reasons.append(
                 "PYTHONDONTWRITEBYTECODE is set; import times are about three times too long."
             )
