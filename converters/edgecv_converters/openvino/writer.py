@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from edgecv.artifact.manifest import Manifest
 from edgecv.errors import UnsupportedError
@@ -43,13 +43,16 @@ def write(model: bytes, manifest: Manifest | None = None) -> dict[str, bytes]:
         ) from error
     for key, text in (model_info(manifest) if manifest else {}).items():
         read.set_rt_info(text, ["model_info", key])
+    _name_by_position(read)
     with tempfile.TemporaryDirectory(prefix="edgecv-") as folder:
         path = Path(folder) / "model.xml"
         openvino.save_model(read, path, compress_to_fp16=False)
         xml, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
-    return {".xml": _without_versions(xml), ".bin": weights}
+    return {".xml": xml, ".bin": weights}
 
 
-def _without_versions(xml: bytes) -> bytes:
-    """Drop what names the machine's OpenVINO build: the same model gives the same bytes."""
-    return re.sub(rb"\s*<(?:runtime_version|conversion_parameters)\b[^>]*/>", b"", xml)
+def _name_by_position(model: Any) -> None:
+    """Give the nodes that the frontend made names of their own: its counter goes on over the whole process."""
+    for position, node in enumerate(model.get_ordered_ops()):
+        if node.get_friendly_name() == node.get_name():
+            node.set_friendly_name(f"{node.get_type_name()}:{position}")

@@ -81,7 +81,7 @@ class _Walk:
             name = name if name != source and before is None else result
             self.nodes.append(replace(node, outputs=(name,)))
         self.renamed[result] = name
-        owner = self.owners.setdefault(node.inputs[1:3], name)
+        owner = self.owners.setdefault(node.inputs[1:3], self._quantizer(node, name))
         self.quantized[name] = Value(name, self.graph.values[source].shape, "float32", params, owner)
 
     def dequantize(self, node: Node) -> None:
@@ -124,10 +124,18 @@ class _Walk:
             for n in readers
         )
 
+    def _quantizer(self, node: Node, name: str) -> str:
+        """The quantizer's name, which a graph output keeps although its tensor has the output's name."""
+        return quantizer_name(node.inputs[0]) if name in self.graph.outputs else name
+
     def _name(self, node: Node) -> str:
+        """Name of the quantized tensor: the graph output's where it is one, else the quantizer's."""
         source, short = node.inputs[0], quantizer_name(node.inputs[0])
-        ours = {source, node.outputs[0]}
-        ours.update(n.outputs[0] for n in self.graph.consumers.get(node.outputs[0], ()) if n.op == "DequantizeLinear")
+        readers = self.graph.consumers.get(node.outputs[0], ())
+        ours = {source, node.outputs[0], *(n.outputs[0] for n in readers if n.op == "DequantizeLinear")}
+        for name in self.graph.outputs:
+            if name in ours and name != source:
+                return name
         taken = short in self.graph.values or short in self.graph.constants or short in self.quantized
         return source if taken and short not in ours else short
 

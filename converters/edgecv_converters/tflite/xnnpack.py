@@ -27,8 +27,19 @@ def _reason(plan: Plan, op: PlannedOp, engine: Engine) -> str | None:
     if op.op == "TRANSPOSE":
         rank, limit = len(plan.tensors[op.outputs[0]].shape), int(engine.limits["transpose_rank"])
         return f"rank {rank} > {limit}" if rank > limit else None
+    if op.op in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        return _wide_stride(op)
     if dtype == "int8" and op.op in ("ADD", "QUANTIZE"):
         return _scale_ratio(plan, op, engine.limits[f"{op.op.lower()}_scale_ratio"])
+    return None
+
+
+def _wide_stride(op: PlannedOp) -> str | None:
+    """xnnpack_delegate.cc, CheckPoolingParams: a stride must not exceed its window."""
+    for side in "HW":
+        stride, window = op.options[f"Stride{side}"], op.options["FilterHeight" if side == "H" else "FilterWidth"]
+        if float(stride) > float(window):
+            return f"stride {stride} exceeds the window of {window}"
     return None
 
 

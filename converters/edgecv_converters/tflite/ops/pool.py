@@ -113,17 +113,17 @@ class AveragePool(Rule):
         if complaint:
             return complaint
         window = window_of(graph, node, _kernel(node))
-        counted = bool(node.attributes.get("count_include_pad", 0)) and any(node.ints("pads", (0, 0, 0, 0)))
-        if counted and window.overhang:
+        included = bool(node.attributes.get("count_include_pad", 0)) and any(node.ints("pads", (0, 0, 0, 0)))
+        if included and window.overhang:
             return "count_include_pad must not meet a ceil_mode window that reaches beyond the padding"
-        if not counted and window.padding == "explicit":
+        if not _one_divisor(node, window) and window.padding == "explicit":
             return f"padding that the divisor does not count must be TFLite's SAME, got {list(window.pads)}"
         return None
 
     def lower(self, low: Lowering, node: Node) -> None:
         """Divisor k*k everywhere: depthwise; divisors that differ at the border: in float."""
         window = window_of(low.graph, node, _kernel(node))
-        counted = window.padding == "VALID" or bool(node.attributes.get("count_include_pad", 0))
+        counted = _one_divisor(node, window)
         integer = counted and runs_in_integers(low.graph, node)
         site = low.site(node, integer=integer)
         image, padding = _counted_image(site, window) if counted else (site.physical(0, NHWC), "SAME")
@@ -136,6 +136,12 @@ class AveragePool(Rule):
             why = "one divisor" if counted else "the divisor counts pixels only"
             low.builder.emit("AVERAGE_POOL_2D", (image,), (result,), why, fused=True, options=_options(window, padding))
         site.done(result, Layout.row_major(shape).permute(_NCHW))
+
+
+def _one_divisor(node: Node, window: Window) -> bool:
+    """Whether every window divides by its whole area: all padding counts, except what ceil_mode adds."""
+    included = bool(node.attributes.get("count_include_pad", 0))
+    return window.padding == "VALID" or (included and not window.overhang)
 
 
 def _counted_image(site: Site, window: Window) -> tuple[int, str]:

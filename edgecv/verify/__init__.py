@@ -1,0 +1,1 @@
+"""Proof that an artifact carries what its source says."""

@@ -1,0 +1,189 @@
+"""The source ONNX as verification sees it: its roundings and constants, read without the converter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv.errors import ModelLoadError, require
+
+__all__ = ["Array", "Rounding", "Source", "User", "channel_first", "read_source", "to_int8"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Rounding:
+    """One QuantizeLinear or DequantizeLinear.
+
+    Attributes:
+        op: Its type.
+        input: Name of the tensor that it reads.
+        output: Name of the tensor that it writes.
+        scales: float32, [1] or [C].
+        zero_points: int64, as many.
+        dtype: Integer type in the file.
+        axis: Channel dimension, or None per tensor.
+        integers: What a DequantizeLinear of a constant reads, or None.
+    """
+
+    op: str
+    input: str
+    output: str
+    scales: Array
+    zero_points: Array
+    dtype: str
+    axis: int | None
+    integers: Array | None = None
+
+
+@dataclass(frozen=True)
+class User:
+    """One place where a tensor is read.
+
+    Attributes:
+        op: Type of the operator.
+        position: Which of its inputs.
+        inputs: Names of all its inputs.
+        transposed: Gemm's transB.
+    """
+
+    op: str
+    position: int
+    inputs: tuple[str, ...]
+    transposed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What there is to compare.
+
+    Attributes:
+        roundings: In file order.
+        constants: Name → elements, of all initializers.
+        users: Name → where it is read.
+        producers: Name → (operator type, inputs) of the operator that writes it.
+        outputs: Names of the graph's outputs.
+    """
+
+    roundings: tuple[Rounding, ...]
+    constants: Mapping[str, Array]
+    users: Mapping[str, tuple[User, ...]]
+    producers: Mapping[str, tuple[str, tuple[str, ...]]]
+    outputs: tuple[str, ...]
+
+    def dequantized_constants(self) -> tuple[Rounding, ...]:
+        """Every DequantizeLinear of a constant, those of a constant that is rounded in the file included."""
+        return tuple(r for r in self.roundings if r.op == "DequantizeLinear" and r.integers is not None)
+
+    def activations(self) -> tuple[Rounding, ...]:
+        """Every QuantizeLinear of something computed."""
+        return tuple(r for r in self.roundings if r.op == "QuantizeLinear" and r.input not in self.constants)
+
+    def plain_constants(self) -> dict[str, Array]:
+        """float32 constants that operators read directly."""
+        rounding = {"QuantizeLinear", "DequantizeLinear"}
+        return {
+            name: data
+            for name, data in self.constants.items()
+            if data.dtype == np.float32
+            and data.ndim
+            and any(u.op not in rounding for u in self.users.get(name, ()))
+        }
+
+
+def read_source(data: bytes) -> Source:
+    """Read an ONNX file.
+
+    Args:
+        data: The whole file; a manifest entry at its end does not matter.
+
+    Raises:
+        ModelLoadError: Not an ONNX model.
+        MissingExtraError: The package onnx is not installed.
+    """
+    require("onnx", extra="convert")
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from onnx import numpy_helper
+
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise ModelLoadError(f"not an ONNX model ({error})", cure="Export the model again.") from error
+    try:
+        constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    except (ValueError, TypeError) as error:
+        raise ModelLoadError(f"a constant is damaged ({error})", cure="Export the model again.") from error
+    users: dict[str, list[User]] = {}
+    producers: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            tensors = [a.t for a in node.attribute if a.name == "value"]
+            constants.update({node.output[0]: numpy_helper.to_array(t) for t in tensors})
+            continue
+        transposed = any(a.name == "transB" and a.i for a in node.attribute)
+        for position, name in enumerate(node.input):
+            users.setdefault(name, []).append(User(node.op_type, position, tuple(node.input), transposed))
+        for name in node.output:
+            producers[name] = (node.op_type, tuple(node.input))
+    roundings = _roundings(model.graph.node, constants)
+    outputs = tuple(o.name for o in model.graph.output)
+    return Source(roundings, constants, {n: tuple(u) for n, u in users.items()}, producers, outputs)
+
+
+def _roundings(nodes: Any, constants: Mapping[str, Array]) -> tuple[Rounding, ...]:
+    found: list[Rounding] = []
+    rounded: dict[str, Array] = {}
+    for node in nodes:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or node.input[1] not in constants:
+            continue
+        scales = np.atleast_1d(constants[node.input[1]]).astype(np.float32)
+        zero = constants.get(node.input[2]) if len(node.input) > 2 else None
+        integers = constants.get(node.input[0], rounded.get(node.input[0]))
+        if node.op_type == "QuantizeLinear":
+            dtype = "uint8" if zero is None else str(zero.dtype)
+        else:
+            dtype = str(zero.dtype if zero is not None else integers.dtype if integers is not None else "uint8")
+        zeros = np.zeros(1, np.int64) if zero is None else np.atleast_1d(zero).astype(np.int64)
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        rounding = Rounding(
+            node.op_type,
+            node.input[0],
+            node.output[0],
+            scales,
+            np.broadcast_to(zeros, scales.shape),
+            dtype,
+            axis if scales.size > 1 else None,
+            integers if node.op_type == "DequantizeLinear" else None,
+        )
+        found.append(rounding)
+        if node.op_type == "QuantizeLinear" and integers is not None:
+            rounded[node.output[0]] = _round(integers, rounding)
+    return tuple(found)
+
+
+def _round(real: Array, rounding: Rounding) -> Array:
+    shape = [1] * real.ndim
+    if rounding.axis is not None:
+        shape[rounding.axis] = -1
+    steps = np.rint(real / rounding.scales.reshape(shape)) + rounding.zero_points.reshape(shape)
+    limits = np.iinfo(rounding.dtype)
+    return np.clip(steps, limits.min, limits.max).astype(rounding.dtype)
+
+
+def to_int8(integers: Array, zero_points: Array, dtype: str) -> tuple[Array, Array]:
+    """The same numbers in int8 terms: uint8 is shifted by -128, everything else stays."""
+    if dtype != "uint8":
+        return integers, zero_points
+    return (integers.astype(np.int16) - 128).astype(np.int8), zero_points - 128
+
+
+def channel_first(values: Array, axis: int | None) -> Array:
+    """*values* with dimension *axis* in front, where they have one."""
+    return values if not axis or values.ndim <= axis else np.moveaxis(values, axis, 0)
