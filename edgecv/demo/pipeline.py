@@ -20,7 +20,7 @@ from edgecv.evaluate import (
     evaluate,
     from_scores,
 )
-from edgecv.quantize.reference import predict
+from edgecv.quantize.reference import as_exported, predict
 from edgecv.report import (
     BackendRecord,
     FileRecord,
@@ -198,7 +198,10 @@ def _torch_references(
 
     return (
         scored("torch float", load_float_model(out)),
-        scored("torch fake-quant", load_qat_model(out)),
+        scored(
+            "torch fake-quant",
+            as_exported(load_qat_model(out), input_size=DEMO_PREPROCESS.size),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgecv.qdq import FloatGraph, FloatWeight, Operator, QuantizedWeight, Weigh
 from edgecv.quantize.naming import Canonical, canonical
 from edgecv.spec import fold_batch_norm, quantize_weight, weight_scales
 
-__all__ = ["float_graph", "quantized_weights"]
+__all__ = ["float_graph", "quantized_weights", "set_folded_biases"]
 
 Array = npt.NDArray[Any]
 Attributes = dict[str, int | tuple[int, ...]]
@@ -70,6 +71,28 @@ def quantized_weights(qat: GraphModule) -> dict[str, QuantizedWeight]:
             scale, integers, bias = fold_batch_norm(scale, integers, bias, **_statistics(norm))
         found[names.weight] = QuantizedWeight(integers, scale, bias)
     return found
+
+
+def set_folded_biases(qat: GraphModule, biases: Mapping[str, Array]) -> None:
+    """Change the model so that its weights' folded biases are exactly *biases*.
+
+    Where a BatchNorm follows, its own bias takes up the difference.
+
+    Args:
+        qat: Changed in place.
+        biases: Name of the weight → float64 [C], of every weight.
+    """
+    folded = quantized_weights(qat)
+    with torch.no_grad():
+        for node in qat.graph.nodes:
+            what = canonical(node)
+            names = _constant_names(node, what) if what is not None else None
+            if names is None:
+                continue
+            norm = _batch_norm_behind(node, qat)
+            bias = norm.bias if norm is not None else qat.get_parameter(names.bias)
+            change = torch.from_numpy(biases[names.weight] - folded[names.weight].bias)
+            bias.copy_((bias.double() + change.to(bias.device)).float())
 
 
 class _Shapes(Interpreter):
