@@ -158,7 +158,9 @@ class Runtime:
         )
 
     @overload
-    def classify(self, image: Picture, top_k: int = 5, color: str = "rgb") -> Classification: ...
+    def classify(  # type: ignore[overload-overlap]  # text is a path, never a list of letters
+        self, image: Picture, top_k: int = 5, color: str = "rgb"
+    ) -> Classification: ...
     @overload
     def classify(
         self, image: Sequence[Picture], top_k: int = 5, color: str = "rgb"
