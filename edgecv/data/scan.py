@@ -156,7 +156,7 @@ def _check_classes(
                 f"'{splits[split]}' has no folder for the class {missing[0]!r} of another split",
                 cure="Give every split the same class folders.",
             )
-    if len(every) < 2:
+    if len(every) == 1:
         raise InputError(
             f"'{root}' has one class only: {every[0]!r}",
             cure="A classifier needs at least two class folders.",
