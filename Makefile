@@ -37,7 +37,7 @@ lint: $(VENV)/.dev ## ruff
 
 types: $(VENV)/.dev ## mypy strict, and pyright on the public API
 	$(BIN)/mypy
-	$(BIN)/pyright --verifytypes edgecv --ignoreexternal
+	PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes edgecv --ignoreexternal
 
 layers: $(VENV)/.dev ## import-linter
 	$(BIN)/lint-imports

@@ -34,7 +34,9 @@ def convert_model(source: bytes, target: str, *, manifest: Manifest | None = Non
     plan, precision = _plan(graph, target)
     if target == "tflite":
         inputs, outputs = _tflite_specs(plan, plan.inputs), _tflite_specs(plan, plan.outputs)
-        metadata = {"TFLITE_METADATA": build_metadata(manifest, inputs, outputs)} if manifest else {}
+        metadata = (
+            {"TFLITE_METADATA": build_metadata(manifest, inputs, outputs)} if manifest else {}
+        )
         files = {".tflite": perform(plan, metadata)}
     else:
         inputs, outputs = edge_specs(graph, graph.inputs), edge_specs(graph, graph.outputs)
@@ -43,7 +45,15 @@ def convert_model(source: bytes, target: str, *, manifest: Manifest | None = Non
         else:
             files = {".onnx": onnx_writer.write(source, graph, manifest)}
     return Converted(
-        target, files, precision, inputs, outputs, plan.quantizers, plan.left_out, plan, plan.warnings
+        target,
+        files,
+        precision,
+        inputs,
+        outputs,
+        plan.quantizers,
+        plan.left_out,
+        plan,
+        plan.warnings,
     )
 
 

@@ -86,8 +86,12 @@ class Constant:
             return np.asarray(self.data, np.float32)
         rank = self.data.ndim
         wide = np.float64 if self.data.dtype == np.int32 else np.float32
-        centered = self.data.astype(wide) - self.quant.along(self.quant.zero_points, rank).astype(wide)
-        return np.asarray(centered * self.quant.along(self.quant.scales, rank).astype(wide), np.float32)
+        centered = self.data.astype(wide) - self.quant.along(self.quant.zero_points, rank).astype(
+            wide
+        )
+        return np.asarray(
+            centered * self.quant.along(self.quant.scales, rank).astype(wide), np.float32
+        )
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,10 @@ class Layout:
 
     def __str__(self) -> str:
         strides = ["·".join(f"{f.size}x{f.stride}" for f in dim) for dim in self.dims]
-        plain = [str(dim[0].stride) if len(dim) == 1 else s or "-" for dim, s in zip(self.dims, strides, strict=True)]
+        plain = [
+            str(dim[0].stride) if len(dim) == 1 else s or "-"
+            for dim, s in zip(self.dims, strides, strict=True)
+        ]
         at = f" @{self.offset}" if self.offset else ""
         return f"[{', '.join(map(str, self.shape))}] : [{', '.join(plain)}]{at}"
 
@@ -230,7 +233,9 @@ def _take(pool: list[Factor], size: int) -> list[Factor] | None:
     return taken
 
 
-def _slice_factors(dim: Dimension, start: int, count: int, step: int) -> tuple[Dimension, int] | None:
+def _slice_factors(
+    dim: Dimension, start: int, count: int, step: int
+) -> tuple[Dimension, int] | None:
     if count == 1:
         return (), _position(dim, start)
     outer, inner = dim[0], dim[1:]

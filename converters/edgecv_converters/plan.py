@@ -61,7 +61,11 @@ class PlannedTensor:
     def quant_params(self) -> QuantParams | None:
         """Per-tensor parameters of an activation, or None for a float tensor."""
         quant = self.quantization
-        return None if quant is None else QuantParams(quant.scales[0], quant.zero_points[0], self.dtype)
+        return (
+            None
+            if quant is None
+            else QuantParams(quant.scales[0], quant.zero_points[0], self.dtype)
+        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ class Plan:
             "operators": [self._op_json(op) for op in self.ops],
             "tensors": [_tensor_json(t) for t in self.tensors],
             "quantizers": [
-                {"name": q.name, "scale": q.scale, "zero_point": q.zero_point} for q in self.quantizers
+                {"name": q.name, "scale": q.scale, "zero_point": q.zero_point}
+                for q in self.quantizers
             ],
             "left_out": list(self.left_out),
             "warnings": list(self.warnings),
@@ -168,7 +173,10 @@ class Plan:
             )
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
         lines = [
-            "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows
+            "  ".join(
+                [*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]
+            ).rstrip()
+            for row in rows
         ]
         return "\n".join([*lines, "", *self._summary()])
 
@@ -215,7 +223,11 @@ def _tensor_json(tensor: PlannedTensor) -> dict[str, Any]:
         "role": tensor.role,
         "quantization": None
         if quant is None
-        else {"scales": list(quant.scales), "zero_points": list(quant.zero_points), "axis": quant.axis},
+        else {
+            "scales": list(quant.scales),
+            "zero_points": list(quant.zero_points),
+            "axis": quant.axis,
+        },
         "constant_bytes": None if tensor.data is None else tensor.data.nbytes,
         "layout": None if tensor.layout is None else str(tensor.layout),
     }

@@ -35,7 +35,9 @@ def parse(data: bytes) -> Any:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        raise ModelLoadError(f"the {len(data)} bytes are not an ONNX model ({error})", cure=_REEXPORT) from error
+        raise ModelLoadError(
+            f"the {len(data)} bytes are not an ONNX model ({error})", cure=_REEXPORT
+        ) from error
     if not model.HasField("graph") or not model.graph.node or not model.graph.output:
         raise ModelLoadError("the model has no graph, no operators or no outputs", cure=_REEXPORT)
     if model.functions:
@@ -99,7 +101,8 @@ def _opsets(model: Any) -> dict[str, int]:
         raise ModelLoadError("the model does not say which operator set it uses", cure=_REEXPORT)
     if not OPSETS[0] <= version <= OPSETS[1]:
         raise UnsupportedError(
-            f"the model uses operator set {version}", cure=f"Export it with opset {OPSETS[0]} to {OPSETS[1]}; 17 is best."
+            f"the model uses operator set {version}",
+            cure=f"Export it with opset {OPSETS[0]} to {OPSETS[1]}; 17 is best.",
         )
     return opsets
 
@@ -137,7 +140,8 @@ def _constant_value(proto: Any) -> Array:
         if attribute.name in ("value_int", "value_ints"):
             return np.asarray(_attribute(attribute), np.int64)
     raise UnsupportedError(
-        f"the Constant {proto.output[0]!r} holds no tensor of numbers", cure="Export the model without it."
+        f"the Constant {proto.output[0]!r} holds no tensor of numbers",
+        cure="Export the model without it.",
     )
 
 

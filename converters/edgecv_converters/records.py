@@ -18,13 +18,20 @@ def quantizer_records(graph: Graph) -> tuple[QuantizerRecord, ...]:
     for name in names:
         value = graph.values[name]
         if value.quant is not None and value.quantizer not in found:
-            found[value.quantizer] = QuantizerRecord(value.quantizer, value.quant.scale, value.quant.zero_point)
+            found[value.quantizer] = QuantizerRecord(
+                value.quantizer, value.quant.scale, value.quant.zero_point
+            )
     return tuple(found.values())
 
 
 def edge_specs(graph: Graph, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
     """Inputs or outputs of a graph as the source has them (before the passes): float, in ONNX's order."""
     return tuple(
-        TensorSpec(name, graph.shape(name), graph.values[name].dtype, _LAYOUTS.get(len(graph.shape(name)), ""))
+        TensorSpec(
+            name,
+            graph.shape(name),
+            graph.values[name].dtype,
+            _LAYOUTS.get(len(graph.shape(name)), ""),
+        )
         for name in names
     )

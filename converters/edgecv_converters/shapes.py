@@ -35,7 +35,8 @@ def bind_batch(model: Any) -> None:
             continue
         if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
             raise UnsupportedError(
-                f"the input {value.name!r} is not a tensor of known rank", cure="Export with example inputs."
+                f"the input {value.name!r} is not a tensor of known rank",
+                cure="Export with example inputs.",
             )
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.HasField("dim_value") and dim.dim_value > 0:
@@ -79,13 +80,24 @@ def infer_values(
         if prod(shape) <= _SMALL:
             skeleton.graph.initializer.append(tensor)
         else:
-            skeleton.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, shape))
+            skeleton.graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, shape)
+            )
     try:
-        inferred = shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True, data_prop=True)
-    except (shape_inference.InferenceError, checker.ValidationError, ValueError, RuntimeError) as error:
+        inferred = shape_inference.infer_shapes(
+            skeleton, check_type=True, strict_mode=True, data_prop=True
+        )
+    except (
+        shape_inference.InferenceError,
+        checker.ValidationError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         if all(_is_known(node) for node in nodes):
             reason = " ".join(str(error).split())[:300]
-            raise ModelLoadError(f"the shapes of the model contradict each other ({reason})", cure=_REEXPORT) from error
+            raise ModelLoadError(
+                f"the shapes of the model contradict each other ({reason})", cure=_REEXPORT
+            ) from error
         # strict inference stops at operators that onnx does not know; those are listed by name later
         inferred = skeleton
     return _collect(inferred.graph, inputs, nodes)
@@ -117,5 +129,7 @@ def _value(info: Any) -> Value:
         return Value(info.name, None, dtype)
     shape = tuple(d.dim_value for d in dims)
     if any(d < 1 for d in shape) or prod(shape) > MAX_ELEMENTS:
-        raise ModelLoadError(f"the tensor {info.name!r} has dimensions {list(shape)}", cure=_REEXPORT)
+        raise ModelLoadError(
+            f"the tensor {info.name!r} has dimensions {list(shape)}", cure=_REEXPORT
+        )
     return Value(info.name, shape, dtype)

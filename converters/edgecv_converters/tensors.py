@@ -69,12 +69,14 @@ def to_array(tensor: Any) -> Array:
     array = _elements(tensor, dtype, field)
     if array.size != prod(shape):
         raise ModelLoadError(
-            f"the constant {name!r} has dimensions {list(shape)} and {array.size} elements", cure=_REEXPORT
+            f"the constant {name!r} has dimensions {list(shape)} and {array.size} elements",
+            cure=_REEXPORT,
         )
     # single infinities are how some exporters write "no bound"
     if array.dtype.kind == "f" and array.size > 1 and not np.isfinite(array).all():
         raise ModelLoadError(
-            f"the constant {name!r} holds a value that is not finite", cure="Check the training run for NaN."
+            f"the constant {name!r} holds a value that is not finite",
+            cure="Check the training run for NaN.",
         )
     array = array.reshape(shape)
     array.flags.writeable = False
@@ -90,7 +92,9 @@ def _elements(tensor: Any, dtype: str, field: str) -> Array:
                 f"the constant {tensor.name!r} has {len(raw)} bytes, no multiple of {dtype}'s size",
                 cure=_REEXPORT,
             )
-        return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<"), whole).astype(dtype, copy=False)
+        return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<"), whole).astype(
+            dtype, copy=False
+        )
     listed = np.asarray(getattr(tensor, field))
     if dtype == "float16":
         return listed.astype(np.uint16).view(np.float16)

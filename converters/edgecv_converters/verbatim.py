@@ -23,7 +23,9 @@ def plan_verbatim(graph: Graph, spec: TargetSpec) -> Plan:
         quant = None
         if constant.quant is not None:
             scales = tuple(constant.quant.scales.tolist())
-            quant = Quantization(scales, tuple(constant.quant.zero_points.tolist()), constant.quant.axis or 0)
+            quant = Quantization(
+                scales, tuple(constant.quant.zero_points.tolist()), constant.quant.axis or 0
+            )
         index[name] = len(tensors)
         shape, dtype = tuple(constant.data.shape), str(constant.data.dtype)
         tensors.append(PlannedTensor(name, shape, dtype, "weight", quant, constant.data))
@@ -33,7 +35,9 @@ def plan_verbatim(graph: Graph, spec: TargetSpec) -> Plan:
                 f"the shape of {name!r} depends on the data or on an unknown operator",
                 cure="Export with static shapes; engines were seen to crash or lie otherwise.",
             )
-        per_tensor = Quantization((value.quant.scale,), (value.quant.zero_point,)) if value.quant else None
+        per_tensor = (
+            Quantization((value.quant.scale,), (value.quant.zero_point,)) if value.quant else None
+        )
         role = "input" if name in graph.inputs else "activation"
         index[name] = len(tensors)
         dtype = "int8" if value.quant else value.dtype

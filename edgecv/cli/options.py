@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import click
 
 from edgecv.errors import InputError
 
 __all__ = [
+    "Decorator",
     "Progress",
     "backend_option",
     "file_argument",
@@ -23,19 +24,28 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., object])
 
-overwrite_option = click.option(
+
+class Decorator(Protocol):
+    """What ``click.option`` returns."""
+
+    def __call__(self, command: F, /) -> F:
+        """Add the option to *command*."""
+        ...
+
+
+overwrite_option: Decorator = click.option(
     "--overwrite",
     is_flag=True,
     help="Replace files that exist (never a folder holding files of others).",
 )
-backend_option = click.option(
+backend_option: Decorator = click.option(
     "--backend",
     default="auto",
     show_default=True,
     metavar="NAME",
     help="Engine: litert, openvino, onnxruntime, or auto (by the kind of file).",
 )
-threads_option = click.option(
+threads_option: Decorator = click.option(
     "--threads",
     type=click.IntRange(1, 256),
     default=1,

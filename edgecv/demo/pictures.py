@@ -189,11 +189,11 @@ def _draw(
     left = _MARGIN[1] + int(rng.integers(0, width - side + 1))
     names = list(_INKS)
     color = np.array(_INKS[ink or names[int(rng.integers(len(names)))]], np.float32)
-    color = color + rng.uniform(-20, 20, 3)
+    shade = color + rng.uniform(-20, 20, 3)
     background = rng.uniform(40, 80) + rng.uniform(-10, 10, 3)
-    picture = np.broadcast_to(background, (*_CANVAS, 3)).astype(np.float32).copy()
+    picture: Array = np.broadcast_to(background, (*_CANVAS, 3)).astype(np.float32).copy()
     alpha = (mask / 255)[..., None]
     window = picture[top : top + side, left : left + side]
-    window[...] = window * (1 - alpha) + color * alpha
-    noisy = picture + rng.normal(0, options.noise, picture.shape)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    window[...] = window * (1 - alpha) + shade * alpha
+    picture += rng.normal(0, options.noise, picture.shape)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)

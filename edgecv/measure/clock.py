@@ -33,7 +33,7 @@ class RingBuffer:
         if capacity < 1:
             raise InputError(f"capacity {capacity} holds nothing", cure="Use 1 or more.")
         self._values = np.zeros(capacity, np.int64)
-        self.total = 0
+        self.total: int = 0
 
     def append(self, duration_ns: int) -> None:
         """Add one duration; the oldest goes when it is full."""
@@ -65,7 +65,7 @@ class Timer:
     def __init__(self, into: RingBuffer | None = None) -> None:
         self._into = into
         self._began = 0
-        self.wall_ns = 0
+        self.wall_ns: int = 0
 
     def __enter__(self) -> Self:
         self._began = time.monotonic_ns()

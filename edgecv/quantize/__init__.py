@@ -10,10 +10,11 @@ from edgecv.quantize.capture import capture  # noqa: E402
 from edgecv.quantize.export import export_float, export_qdq  # noqa: E402
 from edgecv.quantize.fake_quant import cut_gradient  # noqa: E402
 from edgecv.quantize.qat import annotate, calibrate, freeze, placement_of, prepare_qat  # noqa: E402
-from edgecv.quantize.reference import predict  # noqa: E402
+from edgecv.quantize.reference import as_exported, predict  # noqa: E402
 
 __all__ = [
     "annotate",
+    "as_exported",
     "calibrate",
     "capture",
     "cut_gradient",

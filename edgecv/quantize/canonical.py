@@ -16,7 +16,7 @@ from torch.fx import Node
 
 __all__ = ["HANDLERS", "IN_PLACE", "PASS_THROUGH", "Refusal"]
 
-aten = torch.ops.aten
+aten: Any = torch.ops.aten
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from edgecv.quantize.naming import META, Canonical, assign_names, canonical, mod
 
 __all__ = ["capture"]
 
-aten = torch.ops.aten
+aten: Any = torch.ops.aten
 
 
 def capture(module: nn.Module, *, input_size: tuple[int, int]) -> GraphModule:

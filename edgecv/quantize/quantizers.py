@@ -50,8 +50,10 @@ class ActivationQuantizer(nn.Module):
     def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()
         self.quantizer = quantizer
-        self.limits = activation_range(quantizer.bits, symmetric=quantizer.symmetric)
-        self.enabled = True
+        self.limits: tuple[int, int] = activation_range(
+            quantizer.bits, symmetric=quantizer.symmetric
+        )
+        self.enabled: bool = True
         self.calibrating = False
         self._has_range = quantizer.fixed is not None
         self._is_frozen = quantizer.fixed is not None
@@ -174,7 +176,7 @@ class WeightQuantizer(nn.Module):
         super().__init__()
         self.name = name
         self.bits = bits
-        self.enabled = True
+        self.enabled: bool = True
 
     def forward(self, weight: Tensor) -> Tensor:
         """Fake-quantize *weight* [C, ...]."""

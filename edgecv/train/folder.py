@@ -33,14 +33,14 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.recipe = self.path / "recipe.yaml"
-        self.data = self.path / "data.json"
-        self.log = self.path / "log.jsonl"
-        self.float_weights = self.path / "float.safetensors"
-        self.qat_weights = self.path / "qat.safetensors"
-        self.float_onnx = self.path / "model.float.onnx"
-        self.qdq_onnx = self.path / "model.qdq.onnx"
+        self.path: Path = Path(path)
+        self.recipe: Path = self.path / "recipe.yaml"
+        self.data: Path = self.path / "data.json"
+        self.log: Path = self.path / "log.jsonl"
+        self.float_weights: Path = self.path / "float.safetensors"
+        self.qat_weights: Path = self.path / "qat.safetensors"
+        self.float_onnx: Path = self.path / "model.float.onnx"
+        self.qdq_onnx: Path = self.path / "model.qdq.onnx"
 
     def claim(self, *, overwrite: bool) -> None:
         """Make the folder, or empty an earlier run of ours.

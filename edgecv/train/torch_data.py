@@ -60,7 +60,7 @@ class Pictures:
         self._items = list(items)
         self._augment = augment == "light"
         self._geometry = _geometry(preprocess, self._augment)
-        self.labels = torch.tensor([item.label for item in items], dtype=torch.long)
+        self.labels: Tensor = torch.tensor([item.label for item in items], dtype=torch.long)
         height, width = self._geometry.decoded.size
         fits = len(items) * height * width * 3 <= limit_bytes
         self._kept = self._decode(range(len(items)), progress) if fits else None

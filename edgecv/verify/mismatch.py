@@ -52,7 +52,9 @@ def compare_per_channel(tensor: str, field: str, expected: Array, found: Array) 
     if expected.shape != found.shape:
         return [Mismatch(tensor, field, f"{expected.size} numbers", f"{found.size} numbers")]
     single = expected.size == 1
-    return _listed(tensor, field, expected, found, channel=lambda i: None if single else i, indexed=False)
+    return _listed(
+        tensor, field, expected, found, channel=lambda i: None if single else i, indexed=False
+    )
 
 
 def compare_elements(tensor: str, field: str, expected: Array, found: Array) -> list[Mismatch]:
@@ -62,7 +64,14 @@ def compare_elements(tensor: str, field: str, expected: Array, found: Array) -> 
     if expected.dtype != found.dtype:
         return [Mismatch(tensor, "dtype", str(expected.dtype), str(found.dtype))]
     per_channel = max(expected.size // expected.shape[0], 1) if expected.ndim else 1
-    return _listed(tensor, field, expected.ravel(), found.ravel(), channel=lambda i: i // per_channel, indexed=True)
+    return _listed(
+        tensor,
+        field,
+        expected.ravel(),
+        found.ravel(),
+        channel=lambda i: i // per_channel,
+        indexed=True,
+    )
 
 
 def _listed(
@@ -76,11 +85,15 @@ def _listed(
 ) -> list[Mismatch]:
     wrong = np.flatnonzero(_bits(expected) != _bits(found)).tolist()
     listed = [
-        Mismatch(tensor, field, expected[i].item(), found[i].item(), channel(i), i if indexed else None)
+        Mismatch(
+            tensor, field, expected[i].item(), found[i].item(), channel(i), i if indexed else None
+        )
         for i in wrong[:LIMIT]
     ]
     if len(wrong) > LIMIT:
-        listed.append(Mismatch(tensor, field, f"all {expected.size} equal", f"{len(wrong)} different"))
+        listed.append(
+            Mismatch(tensor, field, f"all {expected.size} equal", f"{len(wrong)} different")
+        )
     return listed
 
 

@@ -38,5 +38,9 @@ def _compare(expected: Rounding, found: Rounding) -> list[Mismatch]:
         return mismatches
     if found.integers is None:
         return [*mismatches, Mismatch(name, "presence", "constant integers", "nothing")]
-    arrays = [channel_first(r.integers, expected.axis) for r in (expected, found) if r.integers is not None]
+    arrays = [
+        channel_first(r.integers, expected.axis)
+        for r in (expected, found)
+        if r.integers is not None
+    ]
     return mismatches + compare_elements(name, "integer", arrays[0], arrays[1])

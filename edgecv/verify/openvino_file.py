@@ -61,7 +61,9 @@ class _Network:
         dtype = np.dtype(_DTYPES[layer.data["element_type"]])
         shape = [int(d) for d in layer.data.get("shape", "").split(",") if d.strip()]
         offset, size = int(layer.data["offset"]), int(layer.data["size"])
-        if offset + size > len(self.weights) or size != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+        if offset + size > len(self.weights) or size != dtype.itemsize * int(
+            np.prod(shape, dtype=np.int64)
+        ):
             return None
         return np.frombuffer(self.weights, dtype, size // dtype.itemsize, offset).reshape(shape)
 
@@ -94,15 +96,23 @@ def _parse(xml: bytes, weights: bytes) -> _Network:
     try:
         root = ET.fromstring(xml)
     except ET.ParseError as error:
-        raise ModelLoadError(f"the OpenVINO xml is damaged ({error})", cure="Convert the model again.") from error
+        raise ModelLoadError(
+            f"the OpenVINO xml is damaged ({error})", cure="Convert the model again."
+        ) from error
     layers: dict[str, _Layer] = {}
     by_name: dict[str, _Layer] = {}
     for element in root.findall("./layers/layer"):
-        names = [n for port in element.findall("./output/port") for n in _names(port.get("names", ""))]
+        names = [
+            n for port in element.findall("./output/port") for n in _names(port.get("names", ""))
+        ]
         data = element.find("data")
         inputs = [""] * len(element.findall("./input/port"))
         layer = _Layer(
-            element.get("id", ""), element.get("type", ""), frozenset(names), {} if data is None else data.attrib, inputs
+            element.get("id", ""),
+            element.get("type", ""),
+            frozenset(names),
+            {} if data is None else data.attrib,
+            inputs,
         )
         layers[layer.id] = layer
         by_name.update(dict.fromkeys(names, layer))
@@ -126,13 +136,18 @@ def _compare_quantize(expected: Rounding, network: _Network) -> list[Mismatch]:
         layer = network.layers.get(layer.inputs[0])
     name = expected.input.removesuffix("/float") or expected.input
     if layer is None or layer.type != "FakeQuantize":
-        return [Mismatch(name, "form", "a FakeQuantize", "nothing" if layer is None else layer.type)]
+        return [
+            Mismatch(name, "form", "a FakeQuantize", "nothing" if layer is None else layer.type)
+        ]
     limits = np.iinfo(expected.dtype)
     bounds = [network.constant(network.source(layer, i)) for i in (1, 2, 3, 4)]
     mismatches = []
     if layer.data.get("levels") != "256":
         mismatches.append(Mismatch(name, "form", "256 levels", layer.data.get("levels")))
-    for found, limit, field_name in ((bounds[0], limits.min, "scale"), (bounds[1], limits.max, "scale")):
+    for found, limit, field_name in (
+        (bounds[0], limits.min, "scale"),
+        (bounds[1], limits.max, "scale"),
+    ):
         steps = (limit - expected.zero_points).astype(np.float32)
         wanted = (expected.scales * steps).astype(np.float32)
         mismatches += _compare_constant(name, field_name, wanted, found)
@@ -148,7 +163,9 @@ def _compare_dequantize(expected: Rounding, network: _Network) -> list[Mismatch]
     if multiply is None or multiply.type != "Multiply":
         found = "nothing" if multiply is None else multiply.type
         return [Mismatch(name, "form", "a Multiply by the scale", found)]
-    mismatches = _compare_constant(name, "scale", expected.scales, network.constant(network.source(multiply, 1)))
+    mismatches = _compare_constant(
+        name, "scale", expected.scales, network.constant(network.source(multiply, 1))
+    )
     inner = network.layers.get(multiply.inputs[0])
     if inner is not None and inner.type == "Subtract":
         zeros = network.constant(network.source(inner, 1))
@@ -165,9 +182,16 @@ def _compare_dequantize(expected: Rounding, network: _Network) -> list[Mismatch]
     if integers is None:
         # integers of a constant that the file rounds itself: the bounds of that rounding were compared
         computed = inner is not None and inner.type == "FakeQuantize"
-        return mismatches if computed else [*mismatches, Mismatch(name, "presence", "constant integers", "nothing")]
+        return (
+            mismatches
+            if computed
+            else [*mismatches, Mismatch(name, "presence", "constant integers", "nothing")]
+        )
     return mismatches + compare_elements(
-        name, "integer", channel_first(expected.integers, expected.axis), channel_first(integers, expected.axis)
+        name,
+        "integer",
+        channel_first(expected.integers, expected.axis),
+        channel_first(integers, expected.axis),
     )
 
 

@@ -51,4 +51,6 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelLoadError(f"cannot read {str(path)!r} ({error.strerror})", cure="Check the path.") from error
+        raise ModelLoadError(
+            f"cannot read {str(path)!r} ({error.strerror})", cure="Check the path."
+        ) from error

@@ -78,11 +78,15 @@ class Source:
 
     def dequantized_constants(self) -> tuple[Rounding, ...]:
         """Every DequantizeLinear of a constant, those of a constant that is rounded in the file included."""
-        return tuple(r for r in self.roundings if r.op == "DequantizeLinear" and r.integers is not None)
+        return tuple(
+            r for r in self.roundings if r.op == "DequantizeLinear" and r.integers is not None
+        )
 
     def activations(self) -> tuple[Rounding, ...]:
         """Every QuantizeLinear of something computed."""
-        return tuple(r for r in self.roundings if r.op == "QuantizeLinear" and r.input not in self.constants)
+        return tuple(
+            r for r in self.roundings if r.op == "QuantizeLinear" and r.input not in self.constants
+        )
 
     def plain_constants(self) -> dict[str, Array]:
         """float32 constants that operators read directly."""
@@ -115,21 +119,28 @@ def read_source(data: bytes) -> Source:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        raise ModelLoadError(f"not an ONNX model ({error})", cure="Export the model again.") from error
+        raise ModelLoadError(
+            f"not an ONNX model ({error})", cure="Export the model again."
+        ) from error
     try:
         constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     except (ValueError, TypeError) as error:
-        raise ModelLoadError(f"a constant is damaged ({error})", cure="Export the model again.") from error
+        raise ModelLoadError(
+            f"a constant is damaged ({error})", cure="Export the model again."
+        ) from error
     users: dict[str, list[User]] = {}
     producers: dict[str, tuple[str, tuple[str, ...]]] = {}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            tensors = [a.t for a in node.attribute if a.name == "value"]
-            constants.update({node.output[0]: numpy_helper.to_array(t) for t in tensors})
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    constants[node.output[0]] = numpy_helper.to_array(attribute.t)
             continue
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         for position, name in enumerate(node.input):
-            users.setdefault(name, []).append(User(node.op_type, position, tuple(node.input), transposed))
+            users.setdefault(name, []).append(
+                User(node.op_type, position, tuple(node.input), transposed)
+            )
         for name in node.output:
             producers[name] = (node.op_type, tuple(node.input))
     roundings = _roundings(model.graph.node, constants)
@@ -141,7 +152,10 @@ def _roundings(nodes: Any, constants: Mapping[str, Array]) -> tuple[Rounding, ..
     found: list[Rounding] = []
     rounded: dict[str, Array] = {}
     for node in nodes:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or node.input[1] not in constants:
+        if (
+            node.op_type not in ("QuantizeLinear", "DequantizeLinear")
+            or node.input[1] not in constants
+        ):
             continue
         scales = np.atleast_1d(constants[node.input[1]]).astype(np.float32)
         zero = constants.get(node.input[2]) if len(node.input) > 2 else None
@@ -149,7 +163,13 @@ def _roundings(nodes: Any, constants: Mapping[str, Array]) -> tuple[Rounding, ..
         if node.op_type == "QuantizeLinear":
             dtype = "uint8" if zero is None else str(zero.dtype)
         else:
-            dtype = str(zero.dtype if zero is not None else integers.dtype if integers is not None else "uint8")
+            dtype = str(
+                zero.dtype
+                if zero is not None
+                else integers.dtype
+                if integers is not None
+                else "uint8"
+            )
         zeros = np.zeros(1, np.int64) if zero is None else np.atleast_1d(zero).astype(np.int64)
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         rounding = Rounding(
@@ -174,7 +194,8 @@ def _round(real: Array, rounding: Rounding) -> Array:
         shape[rounding.axis] = -1
     steps = np.rint(real / rounding.scales.reshape(shape)) + rounding.zero_points.reshape(shape)
     limits = np.iinfo(rounding.dtype)
-    return np.clip(steps, limits.min, limits.max).astype(rounding.dtype)
+    integers: Array = np.clip(steps, limits.min, limits.max).astype(rounding.dtype)
+    return integers
 
 
 def to_int8(integers: Array, zero_points: Array, dtype: str) -> tuple[Array, Array]:

@@ -83,20 +83,32 @@ def read_tensors(data: bytes) -> dict[str, FileTensor]:
     try:
         return _read_tensors(tflite, data)
     except (struct.error, IndexError, ValueError, AttributeError) as error:
-        raise ModelLoadError(f"the TFLite file is damaged ({error})", cure="Convert the model again.") from error
+        raise ModelLoadError(
+            f"the TFLite file is damaged ({error})", cure="Convert the model again."
+        ) from error
 
 
 def _read_tensors(tflite: Any, data: bytes) -> dict[str, FileTensor]:
     model = tflite.Model.GetRootAs(data, 0)
     graph = model.Subgraphs(0)
-    names = {code: name for name, code in vars(tflite.BuiltinOperator).items() if not name.startswith("_")}
-    types = {code: name.lower() for name, code in vars(tflite.TensorType).items() if not name.startswith("_")}
+    names = {
+        code: name
+        for name, code in vars(tflite.BuiltinOperator).items()
+        if not name.startswith("_")
+    }
+    types = {
+        code: name.lower()
+        for name, code in vars(tflite.TensorType).items()
+        if not name.startswith("_")
+    }
     readers: dict[int, str] = {}
     for i in range(graph.OperatorsLength()):
         op = graph.Operators(i)
         code = model.OperatorCodes(op.OpcodeIndex())
         for j in range(op.InputsLength()):
-            readers.setdefault(op.Inputs(j), names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())])
+            readers.setdefault(
+                op.Inputs(j), names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+            )
     found = {}
     for i in range(graph.TensorsLength()):
         tensor = graph.Tensors(i)
@@ -107,18 +119,26 @@ def _read_tensors(tflite: Any, data: bytes) -> dict[str, FileTensor]:
         if buffer.DataLength():
             elements = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype).reshape(shape)
         scales, zeros, axis = _quantization(tensor.Quantization())
-        found[name] = FileTensor(name, dtype, shape, scales, zeros, axis, elements, readers.get(i, ""))
+        found[name] = FileTensor(
+            name, dtype, shape, scales, zeros, axis, elements, readers.get(i, "")
+        )
     return found
 
 
 def _quantization(said: Any) -> tuple[Array, Array, int]:
     if said is None or not said.ScaleLength():
         return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
-    zeros = said.ZeroPointAsNumpy() if said.ZeroPointLength() else np.zeros(said.ScaleLength(), np.int64)
+    zeros = (
+        said.ZeroPointAsNumpy()
+        if said.ZeroPointLength()
+        else np.zeros(said.ScaleLength(), np.int64)
+    )
     return said.ScaleAsNumpy(), zeros, int(said.QuantizedDimension())
 
 
-def _compare_activation(expected: Rounding, tensors: Mapping[str, FileTensor], source: Source) -> list[Mismatch]:
+def _compare_activation(
+    expected: Rounding, tensors: Mapping[str, FileTensor], source: Source
+) -> list[Mismatch]:
     name = expected.input.removesuffix("/float") or expected.input
     found = _find_activation(expected, tensors, source)
     if found is None:
@@ -131,10 +151,16 @@ def _compare_activation(expected: Rounding, tensors: Mapping[str, FileTensor], s
     )
 
 
-def _find_activation(expected: Rounding, tensors: Mapping[str, FileTensor], source: Source) -> FileTensor | None:
+def _find_activation(
+    expected: Rounding, tensors: Mapping[str, FileTensor], source: Source
+) -> FileTensor | None:
     """By the quantizer's name, a graph output's, or the rounded tensor's; else behind renaming operators."""
     outputs = [r.output for r in source.roundings if r.input == expected.output]
-    names = [expected.input.removesuffix("/float"), *(o for o in outputs if o in source.outputs), expected.output]
+    names = [
+        expected.input.removesuffix("/float"),
+        *(o for o in outputs if o in source.outputs),
+        expected.output,
+    ]
     for name in names:
         if name in tensors and tensors[name].dtype == "int8":
             return tensors[name]
@@ -163,9 +189,9 @@ def _compare_copy(tensor: FileTensor, tensors: Mapping[str, FileTensor]) -> list
     original = tensors.get(tensor.name.partition(suffix)[0]) if suffix else None
     if original is None or tensor.dtype != "int8" or original.dtype != "int8":
         return []
-    return compare_per_channel(tensor.name, "scale", original.scales, tensor.scales) + compare_per_channel(
-        tensor.name, "zero_point", original.zero_points, tensor.zero_points
-    )
+    return compare_per_channel(
+        tensor.name, "scale", original.scales, tensor.scales
+    ) + compare_per_channel(tensor.name, "zero_point", original.zero_points, tensor.zero_points)
 
 
 def _compare_quantized(
@@ -187,9 +213,15 @@ def _compare_quantized(
         return _compare_bias(expected, integers, found, user, source)
     mismatches = compare_per_channel(name, "scale", expected.scales, found.scales)
     mismatches += compare_per_channel(name, "zero_point", zeros, found.zero_points.astype(np.int64))
-    if expected.axis is not None and found.axis != (3 if found.reader == "DEPTHWISE_CONV_2D" else 0):
-        mismatches.append(Mismatch(name, "form", "scales along output channels", f"axis {found.axis}"))
-    return mismatches + compare_elements(name, "integer", _canonical(integers, user), _canonical_in_file(found, user))
+    if expected.axis is not None and found.axis != (
+        3 if found.reader == "DEPTHWISE_CONV_2D" else 0
+    ):
+        mismatches.append(
+            Mismatch(name, "form", "scales along output channels", f"axis {found.axis}")
+        )
+    return mismatches + compare_elements(
+        name, "integer", _canonical(integers, user), _canonical_in_file(found, user)
+    )
 
 
 def _compare_bias(
@@ -198,9 +230,8 @@ def _compare_bias(
     """Integers on the grid s_in * s_w stay; others must have been rounded to it."""
     name = expected.output
     product = _product_scale(user, source)
-    on_grid = (
-        product is None
-        or integers.dtype == np.int32
+    on_grid = product is None or (
+        integers.dtype == np.int32
         and not expected.zero_points.any()
         and expected.scales.size in (1, product.size)
         and bool((np.abs(expected.scales - product) <= _BIAS_TOLERANCE * product).all())
@@ -244,7 +275,9 @@ def _compare_plain(
     product = _product_scale(user, source) if _is_bias(user, found) else None
     if found.dtype == "int32" and product is not None:
         return _compare_rounded(name, values.astype(np.float64), product, found)
-    return compare_elements(name, "value", _canonical(values, user), _canonical_in_file(found, user))
+    return compare_elements(
+        name, "value", _canonical(values, user), _canonical_in_file(found, user)
+    )
 
 
 def _is_bias(user: User, found: FileTensor) -> bool:

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import onnx
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from edgecv_converters import Converted, convert_model
 from onnx import helper
 
+from edgecv_converters import Converted, convert_model
 from edgecv_runtimes.quiet import import_onnxruntime
 
 onnxruntime = import_onnxruntime()
-KERNELS = {"xnnpack": OpResolverType.AUTO, "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+KERNELS = {
+    "xnnpack": OpResolverType.AUTO,
+    "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class Delegation:
 
 def interpreter(tflite: bytes, kernels: str = "xnnpack") -> Any:
     """An allocated LiteRT interpreter with one thread."""
-    found = Interpreter(model_content=tflite, num_threads=1, experimental_op_resolver_type=KERNELS[kernels])
+    found = Interpreter(
+        model_content=tflite, num_threads=1, experimental_op_resolver_type=KERNELS[kernels]
+    )
     found.allocate_tensors()
     return found
 
@@ -60,7 +65,9 @@ def run_tflite(tflite: bytes, inputs: list[np.ndarray], kernels: str) -> list[np
     return [engine.get_tensor(d["index"]) for d in engine.get_output_details()]
 
 
-def run_onnx(source: bytes, inputs: dict[str, np.ndarray], extra: list[str] | None = None) -> list[np.ndarray]:
+def run_onnx(
+    source: bytes, inputs: dict[str, np.ndarray], extra: list[str] | None = None
+) -> list[np.ndarray]:
     """ONNX Runtime without optimizations; *extra* tensors instead of the model's own outputs."""
     model = onnx.ModelProto.FromString(source)
     if extra is not None:
@@ -77,7 +84,9 @@ def run_onnx(source: bytes, inputs: dict[str, np.ndarray], extra: list[str] | No
     return list(session.run(None, inputs))
 
 
-def random_inputs(converted: Converted, seed: int) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+def random_inputs(
+    converted: Converted, seed: int
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """The same random values for the TFLite file and for ONNX Runtime."""
     rng = np.random.default_rng(seed)
     ours: list[np.ndarray] = []
@@ -91,7 +100,9 @@ def random_inputs(converted: Converted, seed: int) -> tuple[list[np.ndarray], di
             ours.append(integers)
             centered = integers.astype(np.float32) - spec.quantization.zero_point
             real = centered * np.float32(spec.quantization.scale)
-        theirs[spec.name] = np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if spec.layout == "NHWC" else real
+        theirs[spec.name] = (
+            np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if spec.layout == "NHWC" else real
+        )
     return ours, theirs
 
 
@@ -116,7 +127,9 @@ def assert_int8(source: bytes, *, lsb: int, seed: int = 0) -> Converted:
             shift = 128 if reference.dtype == np.uint8 else 0
             logical = mine.transpose(0, 3, 1, 2) if mine.ndim == 4 else mine
             error = np.abs(logical.astype(int) - (reference.astype(int) - shift))
-            assert error.max() <= lsb, f"{name} on {kernels}: {error.max()} LSB, {(error > lsb).mean():.2%} of it"
+            assert error.max() <= lsb, (
+                f"{name} on {kernels}: {error.max()} LSB, {(error > lsb).mean():.2%} of it"
+            )
     return converted
 
 

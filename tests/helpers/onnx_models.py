@@ -20,7 +20,9 @@ class OnnxModel:
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
 
-    def input(self, name: str, shape: tuple[int | str, ...], quant: tuple[float, int] | None = None) -> str:
+    def input(
+        self, name: str, shape: tuple[int | str, ...], quant: tuple[float, int] | None = None
+    ) -> str:
         """A float32 graph input; with *quant* (scale, zero point in int8 terms) behind a Q/DQ pair."""
         self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return self._pair(name, f"{name}/int", f"{name}/dq", name, quant) if quant else name
@@ -40,10 +42,14 @@ class OnnxModel:
     ) -> str:
         """One operator with output *name*; with *quant* rounded by a Q/DQ pair."""
         result = f"{name}/float" if quant else name
-        self.nodes.append(helper.make_node(op, inputs, [result], name=f"node:{name}", domain=domain, **attributes))
+        self.nodes.append(
+            helper.make_node(op, inputs, [result], name=f"node:{name}", domain=domain, **attributes)
+        )
         return self._pair(result, f"{name}/int", name, name, quant) if quant else name
 
-    def weight(self, name: str, integers: np.ndarray, scales: Any, axis: int | None, zero: int = 0) -> str:
+    def weight(
+        self, name: str, integers: np.ndarray, scales: Any, axis: int | None, zero: int = 0
+    ) -> str:
         """Quantized constant behind DequantizeLinear; per channel along *axis*, or per tensor."""
         scales = np.asarray(scales, np.float32)
         self.constants[f"{name}/int"] = integers
@@ -51,17 +57,27 @@ class OnnxModel:
         self.constants[f"{name}/zero_point"] = np.full(scales.shape, zero, integers.dtype)
         inputs = [f"{name}/int", f"{name}/scale", f"{name}/zero_point"]
         attributes = {} if axis is None else {"axis": axis}
-        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name=f"dq:{name}", **attributes))
+        self.nodes.append(
+            helper.make_node("DequantizeLinear", inputs, [name], name=f"dq:{name}", **attributes)
+        )
         return name
 
-    def _pair(self, source: str, integer: str, result: str, quantizer: str, quant: tuple[float, int]) -> str:
+    def _pair(
+        self, source: str, integer: str, result: str, quantizer: str, quant: tuple[float, int]
+    ) -> str:
         scale, zero = quant
         shifted = zero + 128 if self.activation == "uint8" else zero
         self.constants[f"{quantizer}/scale"] = np.asarray(scale, np.float32)
         self.constants[f"{quantizer}/zero_point"] = np.asarray(shifted, self.activation)
         parameters = [f"{quantizer}/scale", f"{quantizer}/zero_point"]
-        self.nodes.append(helper.make_node("QuantizeLinear", [source, *parameters], [integer], name=f"q:{result}"))
-        self.nodes.append(helper.make_node("DequantizeLinear", [integer, *parameters], [result], name=f"dq:{result}"))
+        self.nodes.append(
+            helper.make_node("QuantizeLinear", [source, *parameters], [integer], name=f"q:{result}")
+        )
+        self.nodes.append(
+            helper.make_node(
+                "DequantizeLinear", [integer, *parameters], [result], name=f"dq:{result}"
+            )
+        )
         return result
 
     def output(self, name: str, shape: tuple[int | str, ...] | None = None) -> OnnxModel:
@@ -69,7 +85,9 @@ class OnnxModel:
         return self
 
     def proto(self) -> Any:
-        initializers = [numpy_helper.from_array(data, name) for name, data in self.constants.items()]
+        initializers = [
+            numpy_helper.from_array(data, name) for name, data in self.constants.items()
+        ]
         graph = helper.make_graph(self.nodes, "graph", self.inputs, self.outputs, initializers)
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.example", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
@@ -85,8 +103,14 @@ class OnnxModel:
 
 
 def conv_weights(
-    rng: np.random.Generator, model: OnnxModel, name: str, shape: tuple[int, ...], input_scale: float,
-    *, per_channel: bool = True, axis: int = 0,
+    rng: np.random.Generator,
+    model: OnnxModel,
+    name: str,
+    shape: tuple[int, ...],
+    input_scale: float,
+    *,
+    per_channel: bool = True,
+    axis: int = 0,
 ) -> tuple[str, str, float]:
     """Random int8 weight and int32 bias; returns their names and a fitting output scale."""
     channels = shape[axis]
@@ -95,13 +119,24 @@ def conv_weights(
     weight = model.weight(f"{name}.weight", integers, scales, axis if per_channel else None)
     grid = (scales.astype(np.float64) * np.float32(input_scale)).astype(np.float32)
     bias = model.weight(
-        f"{name}.bias", rng.integers(-2000, 2000, channels).astype(np.int32), grid, 0 if per_channel else None
+        f"{name}.bias",
+        rng.integers(-2000, 2000, channels).astype(np.int32),
+        grid,
+        0 if per_channel else None,
     )
     fan_in = integers.size // channels
-    return weight, bias, float(np.float32(0.6 * np.sqrt(fan_in) * 73 * 73 * float(scales.mean()) * input_scale / 64))
+    return (
+        weight,
+        bias,
+        float(
+            np.float32(0.6 * np.sqrt(fan_in) * 73 * 73 * float(scales.mean()) * input_scale / 64)
+        ),
+    )
 
 
-def small_resnet(*, activation: str = "uint8", quantized: bool = True, batch: int | str = 1, seed: int = 0) -> OnnxModel:
+def small_resnet(
+    *, activation: str = "uint8", quantized: bool = True, batch: int | str = 1, seed: int = 0
+) -> OnnxModel:
     """Stem, max pool, one residual block, mean, flatten and classifier, in the form that edgecv exports."""
     rng = np.random.default_rng(seed)
     model = OnnxModel(activation=activation)
@@ -119,12 +154,30 @@ def small_resnet(*, activation: str = "uint8", quantized: bool = True, batch: in
 
     pixel = float(np.float32(1 / 255))
     x = model.input("input", (batch, 3, 20, 16), quant(pixel, -128))
-    x = model.op("Conv", [x, *weights("conv1", (8, 3, 3, 3), pixel)], "bn1", pads=[1] * 4, strides=[2, 2])
+    x = model.op(
+        "Conv", [x, *weights("conv1", (8, 3, 3, 3), pixel)], "bn1", pads=[1] * 4, strides=[2, 2]
+    )
     x = model.op("Relu", [x], "act1", quant(0.02, -128))
-    x = model.op("MaxPool", [x], "maxpool", quant(0.02, -128), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    y = model.op("Conv", [x, *weights("layer1.conv1", (8, 8, 3, 3), 0.02)], "layer1.bn1", pads=[1] * 4)
+    x = model.op(
+        "MaxPool",
+        [x],
+        "maxpool",
+        quant(0.02, -128),
+        kernel_shape=[3, 3],
+        strides=[2, 2],
+        pads=[1] * 4,
+    )
+    y = model.op(
+        "Conv", [x, *weights("layer1.conv1", (8, 8, 3, 3), 0.02)], "layer1.bn1", pads=[1] * 4
+    )
     y = model.op("Relu", [y], "layer1.act1", quant(0.05, -128))
-    y = model.op("Conv", [y, *weights("layer1.conv2", (8, 8, 3, 3), 0.05)], "layer1.bn2", quant(0.11, 5), pads=[1] * 4)
+    y = model.op(
+        "Conv",
+        [y, *weights("layer1.conv2", (8, 8, 3, 3), 0.05)],
+        "layer1.bn2",
+        quant(0.11, 5),
+        pads=[1] * 4,
+    )
     x = model.op("Add", [y, x], "layer1.add")
     x = model.op("Relu", [x], "layer1.act2", quant(0.06, -128))
     x = model.op("GlobalAveragePool", [x], "global_pool.pool", quant(0.06, -128))

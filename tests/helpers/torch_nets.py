@@ -69,9 +69,15 @@ class TinyNet(nn.Module):
 
 
 def lively(model: nn.Module, size: tuple[int, int], seed: int = 0) -> nn.Module:
-    """*model* with BatchNorms as training leaves them: negative and zero gammas, real statistics."""
+    """*model* with seeded weights, and BatchNorms as training leaves them: negative and zero gammas,
+    real statistics."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            with torch.no_grad():
+                module.weight.normal_(0, module.weight[0].numel() ** -0.5, generator=generator)
+                if module.bias is not None:
+                    module.bias.uniform_(-0.2, 0.2, generator=generator)
         if isinstance(module, nn.BatchNorm2d):
             with torch.no_grad():
                 module.weight.uniform_(-0.5, 1.5, generator=generator)

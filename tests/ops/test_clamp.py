@@ -21,8 +21,14 @@ def clamp(kind: str, model: OnnxModel, x: str, quant: tuple[float, int] | None) 
 KINDS = ["Relu", "relu6", "n1_to_1", "open"]
 
 
-@given(st.sampled_from(KINDS), st.integers(-128, 127), st.integers(-128, 127), st.booleans(), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(KINDS),
+    st.integers(-128, 127),
+    st.integers(-128, 127),
+    st.booleans(),
+    st.integers(0, 99),
+)
+@settings(max_examples=50, deadline=None)
 def test_int8(kind: str, zero: int, out_zero: int, picture: bool, seed: int) -> None:
     model = OnnxModel()
     x = model.input("input", (1, 3, 4, 5) if picture else (1, 9), (0.06, zero))

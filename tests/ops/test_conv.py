@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from differential import assert_float, assert_int8, delegation
-from edgecv_converters import plan_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_models import OnnxModel, conv_weights
+
+from edgecv_converters import plan_model
 
 PIXEL = float(np.float32(1 / 255))
 
@@ -48,7 +49,9 @@ def quantized(case: dict[str, Any], activation: str = "uint8", opset: int = 17) 
     rng = np.random.default_rng(case["seed"])
     model = OnnxModel(opset, activation)
     x = model.input("input", case["image"], (PIXEL, case["zero_point"]))
-    weight, bias, scale = conv_weights(rng, model, "conv", case["weight"], PIXEL, per_channel=case["per_channel"])
+    weight, bias, scale = conv_weights(
+        rng, model, "conv", case["weight"], PIXEL, per_channel=case["per_channel"]
+    )
     inputs = [x, weight, bias] if case["bias"] else [x, weight]
     quant = (scale, case["output_zero_point"])
     if not case["clamp"]:
@@ -61,7 +64,7 @@ def quantized(case: dict[str, Any], activation: str = "uint8", opset: int = 17) 
 
 
 @given(convolutions())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_int8(case: dict[str, Any]) -> None:
     converted = assert_int8(quantized(case), lsb=1, seed=case["seed"])
     assert "TRANSPOSE" not in converted.plan.statistics()["by_type"]
@@ -69,7 +72,7 @@ def test_int8(case: dict[str, Any]) -> None:
 
 
 @given(convolutions())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_float(case: dict[str, Any]) -> None:
     rng = np.random.default_rng(case["seed"])
     model = OnnxModel()
@@ -130,7 +133,9 @@ def test_bias_on_another_grid_is_rounded_and_said() -> None:
     model = OnnxModel()
     x = model.input("input", (1, 3, 8, 8), (PIXEL, -128))
     weight, _, scale = conv_weights(rng, model, "conv", (4, 3, 3, 3), PIXEL)
-    bias = model.weight("b", rng.integers(-500, 500, 4).astype(np.int32), np.full(4, 0.001, np.float32), 0)
+    bias = model.weight(
+        "b", rng.integers(-500, 500, 4).astype(np.int32), np.full(4, 0.001, np.float32), 0
+    )
     y = model.op("Conv", [x, weight, bias], "out", (scale, 0))
     converted = assert_int8(model.output(y).bytes(), lsb=1)
     assert any("another scale" in w for w in converted.warnings)
@@ -142,7 +147,9 @@ def test_constant_added_behind_becomes_the_bias() -> None:
     x = model.input("input", (1, 3, 8, 8))
     w = model.constant("w", rng.normal(0, 1, (4, 3, 3, 3)).astype(np.float32))
     y = model.op("Conv", [x, w], "conv")
-    y = model.op("Add", [model.constant("b", rng.normal(0, 1, (1, 4, 1, 1)).astype(np.float32)), y], "sum")
+    y = model.op(
+        "Add", [model.constant("b", rng.normal(0, 1, (1, 4, 1, 1)).astype(np.float32)), y], "sum"
+    )
     converted = assert_float(model.output(y).bytes(), relative=1e-5)
     assert converted.plan.statistics()["by_type"] == {"CONV_2D": 1}
 

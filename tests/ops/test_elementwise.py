@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from differential import assert_float, assert_int8, delegation
-from edgecv_converters import plan_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_models import OnnxModel
+
+from edgecv_converters import plan_model
 
 SHAPES = [((1, 3, 4, 5), (1, 3, 4, 5)), ((1, 3, 4, 5), (1, 3, 1, 1)), ((1, 6), (1, 6)), ((1, 4, 6), (1, 1, 6)),
           ((1, 4, 6), (6,))]  # fmt: skip
@@ -18,7 +19,7 @@ SHAPES = [((1, 3, 4, 5), (1, 3, 4, 5)), ((1, 3, 4, 5), (1, 3, 1, 1)), ((1, 6), (
     st.sampled_from(SHAPES), st.floats(0.01, 0.1), st.floats(0.01, 0.1), st.integers(-128, 127),
     st.integers(-128, 127), st.booleans(), st.booleans(), st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_int8(
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
     first: float, second: float, zero: int, other_zero: int, clamp: bool, swap: bool, seed: int,
@@ -42,7 +43,9 @@ def test_quantized_constant(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     model = OnnxModel()
     x = model.input("input", (1, 3, 4, 5), (0.05, 3))
-    c = model.weight("c", rng.integers(-128, 128, shape).astype(np.int8), np.float32(0.02), None, zero=-7)
+    c = model.weight(
+        "c", rng.integers(-128, 128, shape).astype(np.int8), np.float32(0.02), None, zero=-7
+    )
     assert_int8(model.output(model.op("Add", [x, c], "out", (0.06, 0))).bytes(), lsb=1)
 
 

@@ -10,13 +10,24 @@ from hypothesis import strategies as st
 from onnx_models import OnnxModel, conv_weights
 
 
-def gemm(rows: int, columns: int, *, transposed: bool, per_channel: bool, clamp: bool, zero: int, seed: int) -> bytes:
+def gemm(
+    rows: int,
+    columns: int,
+    *,
+    transposed: bool,
+    per_channel: bool,
+    clamp: bool,
+    zero: int,
+    seed: int,
+) -> bytes:
     rng = np.random.default_rng(seed)
     model = OnnxModel()
     x = model.input("input", (1, rows), (0.03, zero))
     shape = (columns, rows) if transposed else (rows, columns)
     axis = 0 if transposed else 1
-    weight, bias, scale = conv_weights(rng, model, "fc", shape, 0.03, per_channel=per_channel, axis=axis)
+    weight, bias, scale = conv_weights(
+        rng, model, "fc", shape, 0.03, per_channel=per_channel, axis=axis
+    )
     if clamp:
         y = model.op("Gemm", [x, weight, bias], "fc", transB=int(transposed))
         y = model.op("Relu", [y], "out", (scale, -128))
@@ -29,12 +40,18 @@ def gemm(rows: int, columns: int, *, transposed: bool, per_channel: bool, clamp:
     st.integers(1, 40), st.integers(1, 20), st.booleans(), st.booleans(), st.booleans(), st.integers(-128, 127),
     st.integers(0, 1000),
 )  # fmt: skip
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_gemm_int8(
     rows: int, columns: int, transposed: bool, per_channel: bool, clamp: bool, zero: int, seed: int
 ) -> None:
     source = gemm(
-        rows, columns, transposed=transposed, per_channel=per_channel, clamp=clamp, zero=zero, seed=seed
+        rows,
+        columns,
+        transposed=transposed,
+        per_channel=per_channel,
+        clamp=clamp,
+        zero=zero,
+        seed=seed,
     )
     converted = assert_int8(source, lsb=1, seed=seed)
     assert [op.op for op in converted.plan.ops] == ["FULLY_CONNECTED"]
@@ -50,13 +67,22 @@ def test_gemm_float(transposed: bool, bias: str) -> None:
     w = model.constant("w", rng.normal(0, 1, (7, 12) if transposed else (12, 7)).astype(np.float32))
     inputs = [x, w]
     if bias != "none":
-        inputs.append(model.constant("b", rng.normal(0, 1, (7,) if bias == "row" else (1, 7)).astype(np.float32)))
+        inputs.append(
+            model.constant(
+                "b", rng.normal(0, 1, (7,) if bias == "row" else (1, 7)).astype(np.float32)
+            )
+        )
     y = model.op("Gemm", inputs, "out", transB=int(transposed))
     assert_float(model.output(y).bytes(), relative=1e-5)
 
 
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.booleans(), st.booleans(), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 1000),
+)
+@settings(max_examples=50, deadline=None)
 def test_matmul_int8(leading: list[int], bias: bool, clamp: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     model = OnnxModel()
@@ -80,9 +106,11 @@ def test_matmul_with_a_rounded_product_keeps_both_roundings() -> None:
     rng = np.random.default_rng(0)
     model = OnnxModel()
     x = model.input("input", (1, 6), (0.03, 7))
-    weight, bias, scale = conv_weights(rng, model, "fc", (6, 9), 0.03, axis=1)
+    weight, _, scale = conv_weights(rng, model, "fc", (6, 9), 0.03, axis=1)
     product = model.op("MatMul", [x, weight], "product", (scale, 3))
-    shift = model.weight("shift", rng.integers(-128, 128, (9,)).astype(np.int8), np.float32(scale), None, zero=4)
+    shift = model.weight(
+        "shift", rng.integers(-128, 128, (9,)).astype(np.int8), np.float32(scale), None, zero=4
+    )
     y = model.op("Add", [product, shift], "out", (2 * scale, 0))
     converted = assert_int8(model.output(y).bytes(), lsb=1)
     assert [op.op for op in converted.plan.ops] == ["FULLY_CONNECTED", "ADD"]
@@ -92,7 +120,9 @@ def test_float_matmul_of_rank_three() -> None:
     rng = np.random.default_rng(0)
     model = OnnxModel()
     x = model.input("input", (1, 5, 6))
-    y = model.op("MatMul", [x, model.constant("w", rng.normal(0, 1, (6, 4)).astype(np.float32))], "product")
+    y = model.op(
+        "MatMul", [x, model.constant("w", rng.normal(0, 1, (6, 4)).astype(np.float32))], "product"
+    )
     y = model.op("Add", [y, model.constant("b", rng.normal(0, 1, 4).astype(np.float32))], "out")
     converted = assert_float(model.output(y).bytes(), relative=1e-5)
     assert converted.plan.ops[0].version == 5

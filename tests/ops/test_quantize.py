@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from differential import KERNELS, assert_int8, delegation, random_inputs, run_onnx, run_tflite
-from edgecv_converters import convert_model
 from onnx_models import OnnxModel, conv_weights
+
+from edgecv_converters import convert_model
 
 
 def test_second_rounding_is_a_quantize() -> None:
@@ -23,7 +24,9 @@ def test_value_read_as_float_and_as_integers() -> None:
     """The sum is rounded for the convolution, and goes out as it is."""
     rng = np.random.default_rng(0)
     model = OnnxModel()
-    x = model.op("Add", [model.input("first", (1, 3, 4, 5)), model.input("second", (1, 3, 4, 5))], "sum")
+    x = model.op(
+        "Add", [model.input("first", (1, 3, 4, 5)), model.input("second", (1, 3, 4, 5))], "sum"
+    )
     # the pair reads a tensor that has another reader: the graph itself
     rounded = model._pair(x, "sum/int", "sum/dq", "sum", (0.05, 0))
     weight, bias, scale = conv_weights(rng, model, "conv", (4, 3, 3, 3), 0.05)
@@ -48,7 +51,9 @@ def test_float_island_between_quantized_operators() -> None:
     y = model.op("Add", [x, x], "sum")
     y = model.op("Add", [y, x], "total", (0.15, 0))
     weight, bias, scale = conv_weights(rng, model, "conv", (4, 3, 3, 3), 0.15)
-    converted = assert_int8(model.output(model.op("Conv", [y, weight, bias], "out", (scale, 0))).bytes(), lsb=1)
+    converted = assert_int8(
+        model.output(model.op("Conv", [y, weight, bias], "out", (scale, 0))).bytes(), lsb=1
+    )
     kinds = [op.op for op in converted.plan.ops]
     assert kinds == ["DEQUANTIZE", "ADD", "ADD", "QUANTIZE", "CONV_2D"]
 
@@ -65,7 +70,9 @@ def test_float_weight_that_the_file_rounds_itself() -> None:
 
     parameters = ["w/scale", "w/zero_point"]
     model.nodes.append(helper.make_node("QuantizeLinear", ["w", *parameters], ["w/int"], axis=0))
-    model.nodes.append(helper.make_node("DequantizeLinear", ["w/int", *parameters], ["w/dq"], axis=0))
+    model.nodes.append(
+        helper.make_node("DequantizeLinear", ["w/int", *parameters], ["w/dq"], axis=0)
+    )
     y = model.op("Conv", [x, "w/dq"], "out", (0.1, 0))
     converted = assert_int8(model.output(y).bytes(), lsb=1)
     assert converted.plan.statistics()["int8_macs_share"] == 1.0

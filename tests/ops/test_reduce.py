@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from differential import assert_float, assert_int8, delegation
-from edgecv_converters import plan_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_models import OnnxModel
 
 from edgecv.errors import UnsupportedError
+from edgecv_converters import plan_model
 
 
 def mean(op: str, shape: tuple[int, ...], quant: tuple[float, int] | None, out: tuple[float, int] | None, *,
@@ -31,8 +31,10 @@ def mean(op: str, shape: tuple[int, ...], quant: tuple[float, int] | None, out: 
     st.sampled_from(["GlobalAveragePool", "ReduceMean"]), st.integers(1, 9), st.integers(1, 9), st.integers(1, 20),
     st.integers(-128, 127), st.floats(0.3, 1.5), st.integers(0, 1), st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=30, deadline=None)
-def test_int8(op: str, height: int, width: int, channels: int, zero: int, ratio: float, keep: int, seed: int) -> None:
+@settings(max_examples=50, deadline=None)
+def test_int8(
+    op: str, height: int, width: int, channels: int, zero: int, ratio: float, keep: int, seed: int
+) -> None:
     quant, out = (0.05, zero), (float(np.float32(0.05 * ratio)), zero)
     source = mean(op, (1, channels, height, width), quant, out, keepdims=keep)
     converted = assert_int8(source, lsb=1, seed=seed)
@@ -48,7 +50,9 @@ def test_float(op: str) -> None:
 @pytest.mark.parametrize("opset", [11, 13, 18, 21])
 @pytest.mark.parametrize("axes", [(2, 3), (-1, -2)])
 def test_opsets_and_negative_axes(opset: int, axes: tuple[int, ...]) -> None:
-    assert_int8(mean("ReduceMean", (1, 6, 5, 7), (0.05, 0), (0.02, 0), opset=opset, axes=axes), lsb=1)
+    assert_int8(
+        mean("ReduceMean", (1, 6, 5, 7), (0.05, 0), (0.02, 0), opset=opset, axes=axes), lsb=1
+    )
 
 
 def test_other_axes_are_refused_with_the_value() -> None:

@@ -10,12 +10,20 @@ from hypothesis import strategies as st
 from onnx_models import OnnxModel
 
 
-def reshape(model: OnnxModel, x: str, shape: tuple[int, ...], name: str, quant: tuple[float, int] | None) -> str:
-    return model.op("Reshape", [x, model.constant(f"{name}/shape", np.array(shape, np.int64))], name, quant)
+def reshape(
+    model: OnnxModel, x: str, shape: tuple[int, ...], name: str, quant: tuple[float, int] | None
+) -> str:
+    return model.op(
+        "Reshape", [x, model.constant(f"{name}/shape", np.array(shape, np.int64))], name, quant
+    )
 
 
-@given(st.sampled_from([(1, 60), (60,), (3, 20), (5, 4, 3), (1, 5, 3, 4), (12, -1)]), st.booleans(), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([(1, 60), (60,), (3, 20), (5, 4, 3), (1, 5, 3, 4), (12, -1)]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+@settings(max_examples=50, deadline=None)
 def test_reshape_of_a_picture(shape: tuple[int, ...], other_scale: bool, seed: int) -> None:
     model = OnnxModel()
     x = model.input("input", (1, 3, 4, 5), (0.05, 3))
@@ -29,9 +37,15 @@ def test_flatten_before_a_matrix_product_keeps_logical_order() -> None:
     model = OnnxModel()
     x = model.input("input", (1, 3, 4, 5), (0.05, 3))
     y = model.op("Flatten", [x], "flat", (0.05, 3))
-    w = model.weight("w", rng.integers(-127, 128, (60, 4)).astype(np.int8), np.full(4, 0.01, np.float32), 1)
+    w = model.weight(
+        "w", rng.integers(-127, 128, (60, 4)).astype(np.int8), np.full(4, 0.01, np.float32), 1
+    )
     converted = assert_int8(model.output(model.op("Gemm", [y, w], "out", (0.4, 0))).bytes(), lsb=1)
-    assert converted.plan.statistics()["by_type"] == {"FULLY_CONNECTED": 1, "RESHAPE": 2, "TRANSPOSE": 1}
+    assert converted.plan.statistics()["by_type"] == {
+        "FULLY_CONNECTED": 1,
+        "RESHAPE": 2,
+        "TRANSPOSE": 1,
+    }
 
 
 def test_flatten_behind_a_mean_costs_nothing() -> None:

@@ -6,9 +6,10 @@ import itertools
 from math import prod
 
 import numpy as np
-from edgecv_converters.layout import CopyPlan, Layout
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from edgecv_converters.layout import CopyPlan, Layout
 
 
 def positions(layout: Layout) -> np.ndarray:

@@ -31,7 +31,10 @@ class AttachQuantization(Pass):
     def precondition(self, graph: Graph) -> str | None:
         """Constants were absorbed before."""
         for node in graph.nodes:
-            if node.op in ("QuantizeLinear", "DequantizeLinear") and node.inputs[0] in graph.constants:
+            if (
+                node.op in ("QuantizeLinear", "DequantizeLinear")
+                and node.inputs[0] in graph.constants
+            ):
                 return f"{node.name!r} reads a constant"
         return None
 
@@ -52,7 +55,11 @@ class AttachQuantization(Pass):
         for node in graph.nodes:
             if node.op == "DequantizeLinear" and not node.domain:
                 return f"{node.name!r} is still there"
-            if node.op == "QuantizeLinear" and not node.domain and graph.values[node.outputs[0]].quant is None:
+            if (
+                node.op == "QuantizeLinear"
+                and not node.domain
+                and graph.values[node.outputs[0]].quant is None
+            ):
                 return f"{node.name!r} writes a value without parameters"
         return None
 
@@ -82,7 +89,9 @@ class _Walk:
             self.nodes.append(replace(node, outputs=(name,)))
         self.renamed[result] = name
         owner = self.owners.setdefault(node.inputs[1:3], self._quantizer(node, name))
-        self.quantized[name] = Value(name, self.graph.values[source].shape, "float32", params, owner)
+        self.quantized[name] = Value(
+            name, self.graph.values[source].shape, "float32", params, owner
+        )
 
     def dequantize(self, node: Node) -> None:
         params = _activation_params(node, self.graph)
@@ -104,12 +113,14 @@ class _Walk:
             return self.renamed.get(name, name)
 
         nodes = [
-            replace(n, inputs=tuple(map(new, n.inputs)), outputs=tuple(map(new, n.outputs))) for n in self.nodes
+            replace(n, inputs=tuple(map(new, n.inputs)), outputs=tuple(map(new, n.outputs)))
+            for n in self.nodes
         ]
         outputs = tuple(map(new, self.graph.outputs))
         if len(set(outputs)) != len(outputs):
             raise UnsupportedError(
-                f"the outputs {list(self.graph.outputs)} are the same quantized tensor", cure="Keep one of them."
+                f"the outputs {list(self.graph.outputs)} are the same quantized tensor",
+                cure="Keep one of them.",
             )
         graph = replace(self.graph, inputs=tuple(map(new, self.graph.inputs)))
         return graph.rewired(nodes, values={**self.graph.values, **self.quantized}, outputs=outputs)
@@ -120,7 +131,9 @@ class _Walk:
             return False
         readers = self.graph.consumers[source]
         return all(
-            n.op == "QuantizeLinear" and n.domain == "" and _activation_params(n, self.graph) == params
+            n.op == "QuantizeLinear"
+            and n.domain == ""
+            and _activation_params(n, self.graph) == params
             for n in readers
         )
 
@@ -132,11 +145,17 @@ class _Walk:
         """Name of the quantized tensor: the graph output's where it is one, else the quantizer's."""
         source, short = node.inputs[0], quantizer_name(node.inputs[0])
         readers = self.graph.consumers.get(node.outputs[0], ())
-        ours = {source, node.outputs[0], *(n.outputs[0] for n in readers if n.op == "DequantizeLinear")}
+        ours = {
+            source,
+            node.outputs[0],
+            *(n.outputs[0] for n in readers if n.op == "DequantizeLinear"),
+        }
         for name in self.graph.outputs:
             if name in ours and name != source:
                 return name
-        taken = short in self.graph.values or short in self.graph.constants or short in self.quantized
+        taken = (
+            short in self.graph.values or short in self.graph.constants or short in self.quantized
+        )
         return source if taken and short not in ours else short
 
 

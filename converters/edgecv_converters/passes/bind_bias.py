@@ -40,15 +40,29 @@ class BindBias(Pass):
 
 
 def _bias_addition(graph: Graph, node: Node) -> tuple[Node, Constant] | None:
-    if node.domain or node.op not in ("MatMul", "Conv") or len(node.inputs) > 2 and node.inputs[2]:
+    if (
+        node.domain
+        or node.op not in ("MatMul", "Conv")
+        or (len(node.inputs) > 2 and node.inputs[2])
+    ):
         return None
     weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
     value = graph.values[node.outputs[0]]
     addition = graph.sole_consumer(node.outputs[0])
-    if weight is None or value.quant is not None or addition is None or addition.op != "Add" or addition.domain:
+    if (
+        weight is None
+        or value.quant is not None
+        or addition is None
+        or addition.op != "Add"
+        or addition.domain
+    ):
         return None
     others = [graph.constants[n] for n in addition.inputs if n in graph.constants]
-    if len(others) != 1 or value.shape is None or graph.values[addition.outputs[0]].shape != value.shape:
+    if (
+        len(others) != 1
+        or value.shape is None
+        or graph.values[addition.outputs[0]].shape != value.shape
+    ):
         return None
     bias = others[0]
     channels = weight.data.shape[0] if node.op == "Conv" else weight.data.shape[-1]

@@ -25,7 +25,11 @@ class CheckSupported(Pass):
         refused = [line for node in graph.nodes if (line := _refusal(graph, node, context))]
         refused += _refused_edges(graph)
         if refused:
-            count = f"{len(refused)} operators or tensors are" if len(refused) > 1 else "1 operator or tensor is"
+            count = (
+                f"{len(refused)} operators or tensors are"
+                if len(refused) > 1
+                else "1 operator or tensor is"
+            )
             raise UnsupportedError(
                 f"{count} not supported:\n  " + "\n  ".join(refused) + "\n",
                 cure="Change the model to the nearest form named above, or add a rule: docs/new-operator.md.",
@@ -44,7 +48,11 @@ def _refusal(graph: Graph, node: Node, context: PassContext) -> str | None:
     rule = context.rules.find(node)
     if rule is None:
         return f"{where}: {context.rules.explain_missing(node)}"
-    unknown = [n for n in (*node.inputs, *node.outputs) if n in graph.values and graph.values[n].shape is None]
+    unknown = [
+        n
+        for n in (*node.inputs, *node.outputs)
+        if n in graph.values and graph.values[n].shape is None
+    ]
     if unknown:
         return f"{where}: the shape of {unknown[0]!r} depends on the data or on an unknown operator"
     reason = rule.why_not(graph, node)
@@ -61,7 +69,11 @@ def _refused_edges(graph: Graph) -> list[str]:
     refused = []
     for name in (*graph.inputs, *graph.outputs):
         if name in graph.constants:
-            refused.append(f"the output {name!r} is a constant; nearest: an output that depends on the input")
+            refused.append(
+                f"the output {name!r} is a constant; nearest: an output that depends on the input"
+            )
         elif graph.values[name].dtype != "float32":
-            refused.append(f"{name!r} has type {graph.values[name].dtype}; nearest: float32, quantized or not")
+            refused.append(
+                f"{name!r} has type {graph.values[name].dtype}; nearest: float32, quantized or not"
+            )
     return refused

@@ -27,7 +27,9 @@ class DropNoOps(Pass):
                 # the name of an output is the caller's: it moves onto the producer instead
                 if source in graph.inputs or source in graph.constants or source in graph.outputs:
                     continue
-                renamed = {name: result if target == source else target for name, target in renamed.items()}
+                renamed = {
+                    name: result if target == source else target for name, target in renamed.items()
+                }
                 renamed[source] = result
             else:
                 renamed[result] = source
@@ -54,7 +56,9 @@ def _noops(graph: Graph) -> Iterator[Node]:
 
 
 def _is_inference_dropout(graph: Graph, node: Node) -> bool:
-    mask_is_read = any(graph.consumers.get(name) or name in graph.outputs for name in node.outputs[1:] if name)
+    mask_is_read = any(
+        graph.consumers.get(name) or name in graph.outputs for name in node.outputs[1:] if name
+    )
     mode = node.inputs[2] if len(node.inputs) > 2 else ""
     training = bool(mode) and not (mode in graph.constants and not graph.constants[mode].data.any())
     return not mask_is_read and not training

@@ -49,12 +49,19 @@ class FuseClamp(Pass):
             if clamp is None or producer is None or graph.sole_consumer(node.inputs[0]) is None:
                 continue
             rule = context.rules.find(producer)
-            if rule is None or not rule.fuses_clamp or graph.values[node.inputs[0]].quant is not None:
+            if (
+                rule is None
+                or not rule.fuses_clamp
+                or graph.values[node.inputs[0]].quant is not None
+            ):
                 continue
             if id(producer) in fused or len(producer.outputs) != 1:
                 continue
             fused[id(producer)] = replace(
-                producer, outputs=node.outputs, clamp=clamp, sources=(*producer.sources, *node.sources)
+                producer,
+                outputs=node.outputs,
+                clamp=clamp,
+                sources=(*producer.sources, *node.sources),
             )
             gone.add(id(node))
         return graph.rewired([fused.get(id(n), n) for n in graph.nodes if id(n) not in gone])

@@ -45,7 +45,10 @@ class AbsorbConstants(Pass):
     def postcondition(self, graph: Graph) -> str | None:
         """No QuantizeLinear or DequantizeLinear reads a constant."""
         for node in graph.nodes:
-            if node.op in ("QuantizeLinear", "DequantizeLinear") and node.inputs[0] in graph.constants:
+            if (
+                node.op in ("QuantizeLinear", "DequantizeLinear")
+                and node.inputs[0] in graph.constants
+            ):
                 return f"{node.name!r} reads a constant"
         return None
 
@@ -65,7 +68,11 @@ def parameters_of(node: Node, constants: Mapping[str, Constant]) -> tuple[Array,
         )
     scale = constants[node.inputs[1]].data
     zero = constants[node.inputs[2]].data if len(node.inputs) > 2 and node.inputs[2] else None
-    if scale.dtype != np.float32 or scale.ndim > 1 or (zero is not None and zero.size not in (1, scale.size)):
+    if (
+        scale.dtype != np.float32
+        or scale.ndim > 1
+        or (zero is not None and zero.size not in (1, scale.size))
+    ):
         raise UnsupportedError(
             f"{node.op} {node.name!r} has scales of type {scale.dtype} and shape {scale.shape}",
             cure="Use float32 scales, one or one per channel, and as many zero points.",
@@ -75,10 +82,15 @@ def parameters_of(node: Node, constants: Mapping[str, Constant]) -> tuple[Array,
     if wrong.size:
         channel = int(wrong[0])
         raise ModelLoadError(
-            f"the scale of {node.op} {node.name!r}, channel {channel}, is {scales[channel]!s}", cure=_RECALIBRATE
+            f"the scale of {node.op} {node.name!r}, channel {channel}, is {scales[channel]!s}",
+            cure=_RECALIBRATE,
         )
     dtype = "uint8" if zero is None else str(zero.dtype)
-    zeros = np.zeros(scales.size, np.int32) if zero is None else np.broadcast_to(zero.reshape(-1), scales.shape)
+    zeros = (
+        np.zeros(scales.size, np.int32)
+        if zero is None
+        else np.broadcast_to(zero.reshape(-1), scales.shape)
+    )
     return scales, zeros.astype(np.int32), dtype
 
 
@@ -115,7 +127,8 @@ def _quantized(source: Constant, node: Node, constants: Mapping[str, Constant]) 
     scales, zeros, dtype = parameters_of(node, constants)
     if dtype not in _INTEGERS or source.data.dtype != np.float32:
         raise UnsupportedError(
-            f"{node.op} {node.name!r} makes {dtype} of {source.data.dtype}", cure="Weights are int8 or uint8."
+            f"{node.op} {node.name!r} makes {dtype} of {source.data.dtype}",
+            cure="Weights are int8 or uint8.",
         )
     quant = ConstantQuant(scales, zeros, _axis(scales, node, source.data))
     rank = source.data.ndim

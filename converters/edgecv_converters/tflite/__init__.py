@@ -1,0 +1,1 @@
+"""The TFLite target: lowering to a plan, and writing the flatbuffer."""

@@ -71,7 +71,9 @@ class PlanBuilder:
         while unique in self._names:
             unique, number = f"{name}:{number}", number + 1
         self._names.add(unique)
-        self.tensors.append(PlannedTensor(unique, tuple(shape), dtype, role, quantization, data, layout))
+        self.tensors.append(
+            PlannedTensor(unique, tuple(shape), dtype, role, quantization, data, layout)
+        )
         return len(self.tensors) - 1
 
     def activation(self, name: str, shape: tuple[int, ...], quant: QuantParams | None) -> int:
@@ -80,13 +82,21 @@ class PlanBuilder:
         return self.tensor(name, shape, dtype, quantization=per_tensor(quant))
 
     def constant(
-        self, name: str, data: Array, role: str, quantization: Quantization | None = None, *, shared: Any = None
+        self,
+        name: str,
+        data: Array,
+        role: str,
+        quantization: Quantization | None = None,
+        *,
+        shared: Any = None,
     ) -> int:
         """Add a constant; with *shared* (any hashable key) the second call returns the first one's index."""
         key = None if shared is None else (shared, role, quantization)
         if key is not None and key in self._shared:
             return self._shared[key]
-        index = self.tensor(name, data.shape, str(data.dtype), role=role, quantization=quantization, data=data)
+        index = self.tensor(
+            name, data.shape, str(data.dtype), role=role, quantization=quantization, data=data
+        )
         if key is not None:
             self._shared[key] = index
         return index
@@ -129,7 +139,16 @@ class PlanBuilder:
             fields["FusedActivationFunction"] = clamp.upper() or "NONE"
         self.ops.append(
             PlannedOp(
-                op, version, inputs, outputs, fields, self.origin.rule, reason, self.origin.sources, clamp, macs
+                op,
+                version,
+                inputs,
+                outputs,
+                fields,
+                self.origin.rule,
+                reason,
+                self.origin.sources,
+                clamp,
+                macs,
             )
         )
         return outputs[0]

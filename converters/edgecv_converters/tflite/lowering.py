@@ -23,7 +23,9 @@ def runs_in_integers(graph: Graph, node: Node) -> bool:
     activations = [n for n in (*node.inputs, *node.outputs) if n and n not in graph.constants]
     weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
     quantized = all(graph.values[n].quant is not None for n in activations if n in graph.values)
-    return quantized and (weight is None or weight.quant is not None or weight.data.dtype.kind != "f")
+    return quantized and (
+        weight is None or weight.quant is not None or weight.data.dtype.kind != "f"
+    )
 
 
 @dataclass
@@ -133,10 +135,16 @@ def lower_graph(graph: Graph, spec: TargetSpec, rules: Registry) -> Plan:
     outputs = tuple(_output(low, name) for name in graph.outputs)
     if not low.builder.ops or set(inputs) & set(outputs):
         raise UnsupportedError(
-            f"the output {graph.outputs[0]!r} is the input itself", cure="Convert a model that computes something."
+            f"the output {graph.outputs[0]!r} is the input itself",
+            cure="Convert a model that computes something.",
         )
     plan = Plan(
-        spec.target, tuple(low.builder.tensors), tuple(low.builder.ops), inputs, outputs, quantizer_records(graph)
+        spec.target,
+        tuple(low.builder.tensors),
+        tuple(low.builder.ops),
+        inputs,
+        outputs,
+        quantizer_records(graph),
     )
     return replace(plan, warnings=(*low.warnings, *outside(plan, spec.engines["litert"])))
 
@@ -150,7 +158,9 @@ def _input(low: Lowering, name: str) -> int:
         physical = tuple(logical.shape[axis] for axis in NHWC)
         logical = Layout.row_major(physical).permute((0, 3, 1, 2))
     dtype = "float32" if value.quant is None else "int8"
-    index = low.builder.tensor(name, physical, dtype, role="input", quantization=per_tensor(value.quant), layout=logical)
+    index = low.builder.tensor(
+        name, physical, dtype, role="input", quantization=per_tensor(value.quant), layout=logical
+    )
     low.views[name] = View(index, logical, value.quant)
     return index
 

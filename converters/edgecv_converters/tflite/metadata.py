@@ -24,7 +24,9 @@ _PARSER_VERSION: Final = "1.0.0"
 _IMAGE_PROPERTIES, _RGB, _NORMALIZATION, _AXIS_LABELS = 2, 1, 1, 2
 
 
-def build_metadata(manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bytes:
+def build_metadata(
+    manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> bytes:
     """ModelMetadata of a classifier.
 
     Float inputs get NormalizationOptions in 0–255 units (MediaPipe refuses them without). Every output
@@ -37,7 +39,10 @@ def build_metadata(manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Se
     """
     b = flatbuffers.Builder(1024)
     tables_in = [_input(b, spec, manifest.preprocess) for spec in inputs]
-    tables_out = [_output(b, spec, LABEL_FILE if manifest.labels and i == 0 else "") for i, spec in enumerate(outputs)]
+    tables_out = [
+        _output(b, spec, LABEL_FILE if manifest.labels and i == 0 else "")
+        for i, spec in enumerate(outputs)
+    ]
     subgraph = _table(b, 10, {2: _vector(b, tables_in), 3: _vector(b, tables_out)})
     subgraphs = _vector(b, [subgraph])
     name, parser = b.CreateString(f"edgecv {manifest.task}"), b.CreateString(_PARSER_VERSION)
@@ -45,7 +50,9 @@ def build_metadata(manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Se
     return bytes(b.Output())
 
 
-def _table(b: Any, fields: int, offsets: dict[int, int], *, bytes_at: dict[int, int] | None = None) -> int:
+def _table(
+    b: Any, fields: int, offsets: dict[int, int], *, bytes_at: dict[int, int] | None = None
+) -> int:
     b.StartObject(fields)
     for slot, offset in offsets.items():
         b.PrependUOffsetTRelativeSlot(slot, offset, 0)

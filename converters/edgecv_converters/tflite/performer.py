@@ -55,9 +55,13 @@ def perform(plan: Plan, metadata: Mapping[str, bytes] | None = None) -> bytes:
         UnsupportedError: The file would exceed what flatbuffers can address.
     """
     entries = dict(metadata or {})
-    size = sum(t.data.nbytes for t in plan.tensors if t.data is not None) + sum(map(len, entries.values()))
+    size = sum(t.data.nbytes for t in plan.tensors if t.data is not None) + sum(
+        map(len, entries.values())
+    )
     if size > _MAX_BYTES - 2**24:
-        raise UnsupportedError(f"the constants have {size} bytes", cure="TFLite files end at 2 GiB.")
+        raise UnsupportedError(
+            f"the constants have {size} bytes", cure="TFLite files end at 2 GiB."
+        )
     builder = flatbuffers.Builder(size + 4096)
     # buffer 0 is empty by convention: tensors without data point at it
     contents: list[bytes | Array] = [b""]
@@ -111,7 +115,9 @@ def _buffer(builder: Any, content: bytes | Array) -> int:
     size = content.nbytes if isinstance(content, np.ndarray) else len(content)
     if size:
         # arranged here, one buffer at a time: the plan holds views of the source's arrays
-        raw = np.ascontiguousarray(content).tobytes() if isinstance(content, np.ndarray) else content
+        raw = (
+            np.ascontiguousarray(content).tobytes() if isinstance(content, np.ndarray) else content
+        )
         builder.StartVector(1, size, _BUFFER_ALIGNMENT)
         builder.head -= size
         builder.Bytes[builder.head : builder.head + size] = raw
@@ -142,8 +148,12 @@ def _entry(builder: Any, name: str, buffer: int) -> int:
 def _subgraph(
     builder: Any, plan: Plan, codes: Mapping[tuple[str, int], int], buffer_of: Mapping[int, int]
 ) -> int:
-    tensors = _offsets(builder, [_tensor(builder, t, buffer_of.get(i, 0)) for i, t in enumerate(plan.tensors)])
-    operators = _offsets(builder, [_operator(builder, op, codes[op.op, op.version]) for op in plan.ops])
+    tensors = _offsets(
+        builder, [_tensor(builder, t, buffer_of.get(i, 0)) for i, t in enumerate(plan.tensors)]
+    )
+    operators = _offsets(
+        builder, [_operator(builder, op, codes[op.op, op.version]) for op in plan.ops]
+    )
     inputs = _numbers(builder, np.asarray(plan.inputs, np.int32))
     outputs = _numbers(builder, np.asarray(plan.outputs, np.int32))
     name = builder.CreateString("main")
@@ -196,6 +206,10 @@ def _operator(builder: Any, op: PlannedOp, code: int) -> int:
 def _options(builder: Any, kind: str, options: Mapping[str, int | float | bool | str]) -> int:
     getattr(tflite, f"{kind}Start")(builder)
     for field, value in options.items():
-        stored = getattr(getattr(tflite, _ENUMERATIONS[field]), value) if isinstance(value, str) else value
+        stored = (
+            getattr(getattr(tflite, _ENUMERATIONS[field]), value)
+            if isinstance(value, str)
+            else value
+        )
         getattr(tflite, f"{kind}Add{field}")(builder, stored)
     return int(getattr(tflite, f"{kind}End")(builder))

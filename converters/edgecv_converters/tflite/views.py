@@ -48,7 +48,9 @@ class ViewPlanner:
     builder: PlanBuilder
     _copies: dict[tuple[int, Layout, tuple[int, ...]], int] = field(default_factory=dict)
 
-    def physical(self, view: View, order: Sequence[int] | None = None, shape: tuple[int, ...] | None = None) -> int:
+    def physical(
+        self, view: View, order: Sequence[int] | None = None, shape: tuple[int, ...] | None = None
+    ) -> int:
         """A planned tensor that holds *view*'s elements row-major, after permuting its dimensions.
 
         Args:
@@ -94,10 +96,14 @@ class ViewPlanner:
         sizes, order = base.layout.physical_order()
         split = other.layout.reshape(sizes)
         if split is None:
-            both = [View(self.physical(v), Layout.row_major(v.shape), v.quant) for v in (first, second)]
+            both = [
+                View(self.physical(v), Layout.row_major(v.shape), v.quant) for v in (first, second)
+            ]
             return both[0], both[1]
         shape = self.builder.tensors[base.tensor].shape
-        moved = View(self.physical(replace(other, layout=split), order, shape), base.layout, other.quant)
+        moved = View(
+            self.physical(replace(other, layout=split), order, shape), base.layout, other.quant
+        )
         return (moved, base) if swap else (base, moved)
 
     def reshape(self, tensor: int, shape: tuple[int, ...], quant: QuantParams | None) -> int:
@@ -109,7 +115,9 @@ class ViewPlanner:
         if key not in self._copies:
             result = self.builder.activation(f"{_root(known.name)}:reshape", tuple(shape), quant)
             inputs = (tensor, self.builder.integers(shape))
-            self._copies[key] = self.builder.emit("RESHAPE", inputs, (result,), "a shape that the consumer needs")
+            self._copies[key] = self.builder.emit(
+                "RESHAPE", inputs, (result,), "a shape that the consumer needs"
+            )
         return self._copies[key]
 
     def _copy(self, view: View, plan: CopyPlan) -> int:
@@ -126,7 +134,11 @@ class ViewPlanner:
             result = build.activation(f"{root}:transpose", shape, quant)
             feature = "rank5" if len(plan.perm) > 4 else ""
             tensor = build.emit(
-                "TRANSPOSE", (tensor, build.integers(plan.perm)), (result,), "the consumer reads another order", feature=feature
+                "TRANSPOSE",
+                (tensor, build.integers(plan.perm)),
+                (result,),
+                "the consumer reads another order",
+                feature=feature,
             )
         return tensor
 
@@ -139,7 +151,9 @@ class ViewPlanner:
         key = (view.tensor, Layout.row_major(()), known.shape)
         if key not in self._copies:
             result = build.activation(f"{_root(known.name)}:float", known.shape, None)
-            self._copies[key] = build.emit("DEQUANTIZE", (view.tensor,), (result,), "the consumer runs in float")
+            self._copies[key] = build.emit(
+                "DEQUANTIZE", (view.tensor,), (result,), "the consumer runs in float"
+            )
         return View(self._copies[key], view.layout, None)
 
     def quantized(self, view: View, quant: QuantParams, name: str) -> View:
@@ -150,7 +164,11 @@ class ViewPlanner:
         build = self.builder
         shape = build.tensors[view.tensor].shape
         result = build.tensor(name, shape, "int8", quantization=per_tensor(quant))
-        reason = "float to the source's quantizer" if view.quant is None else "from one quantizer to another"
+        reason = (
+            "float to the source's quantizer"
+            if view.quant is None
+            else "from one quantizer to another"
+        )
         build.emit("QUANTIZE", (view.tensor,), (result,), reason)
         build.locate(result, view.layout)
         return View(result, view.layout, quant)

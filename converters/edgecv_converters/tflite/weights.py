@@ -24,7 +24,9 @@ def weight_complaint(graph: Graph, node: Node, channel_axis: int) -> str | None:
         return "the weight must be a constant"
     if weight.quant is None:
         kind = weight.data.dtype
-        return None if kind == np.float32 else f"the weight must be float32 or quantized, got {kind}"
+        return (
+            None if kind == np.float32 else f"the weight must be float32 or quantized, got {kind}"
+        )
     if weight.data.dtype != np.int8:
         return f"quantized weights must have 8 bits, got {weight.data.dtype}"
     bias = node.inputs[2] if len(node.inputs) > 2 else ""
@@ -89,9 +91,13 @@ def add_bias(site: Site, channels: int, input_scale: float) -> int:
     if bias is not None and _is_on_grid(bias, product):
         assert bias.quant is not None
         scales = np.broadcast_to(bias.quant.scales, product.shape)
-        return site.builder.constant(_name(site, bias), bias.data.reshape(-1), "bias", _quantization(scales))
+        return site.builder.constant(
+            _name(site, bias), bias.data.reshape(-1), "bias", _quantization(scales)
+        )
     integers = np.zeros(channels, np.int32) if bias is None else _rounded(site, bias, product)
-    return site.builder.constant(_name(site, bias), integers, "bias", _quantization(product.astype(np.float32)))
+    return site.builder.constant(
+        _name(site, bias), integers, "bias", _quantization(product.astype(np.float32))
+    )
 
 
 def _required(site: Site, position: int) -> Constant:
@@ -114,7 +120,9 @@ def _is_on_grid(bias: Constant, product: Array) -> bool:
         return False
     if quant.scales.size not in (1, product.size):
         return False
-    return bool((np.abs(quant.scales.astype(np.float64) - product) <= _BIAS_TOLERANCE * product).all())
+    return bool(
+        (np.abs(quant.scales.astype(np.float64) - product) <= _BIAS_TOLERANCE * product).all()
+    )
 
 
 def _rounded(site: Site, bias: Constant, product: Array) -> Array:

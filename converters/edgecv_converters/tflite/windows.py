@@ -75,7 +75,12 @@ def window_complaint(graph: Graph, node: Node) -> str | None:
     shape = graph.shape(node.inputs[0])
     if len(shape) != 4:
         return f"the input must have 4 dimensions (NCHW), got {len(shape)}"
-    for name, count, least in (("kernel_shape", 2, 1), ("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, 0)):
+    for name, count, least in (
+        ("kernel_shape", 2, 1),
+        ("strides", 2, 1),
+        ("dilations", 2, 1),
+        ("pads", 4, 0),
+    ):
         values = node.ints(name, (1,) * count)
         if len(values) != count or any(v < least for v in values):
             return f"{name} must be {count} numbers of at least {least}, got {list(values)}"
@@ -97,13 +102,21 @@ def window_of(graph: Graph, node: Node, kernel: tuple[int, int]) -> Window:
     strides, dilations = node.ints("strides", (1, 1)), node.ints("dilations", (1, 1))
     pads = node.ints("pads", (0, 0, 0, 0))
     auto = node.attributes.get("auto_pad", "NOTSET")
-    plain = Window(kernel, (strides[0], strides[1]), (dilations[0], dilations[1]), (0, 0, 0, 0), (height, width))
+    plain = Window(
+        kernel,
+        (strides[0], strides[1]),
+        (dilations[0], dilations[1]),
+        (0, 0, 0, 0),
+        (height, width),
+    )
     if auto == "VALID":
         pads = (0, 0, 0, 0)
     elif auto.startswith("SAME"):
         upper = plain._same_pads()
         pads = upper if auto == "SAME_UPPER" else (*upper[2:], *upper[:2])
-    window = Window(kernel, plain.strides, plain.dilations, (pads[0], pads[1], pads[2], pads[3]), plain.image)
+    window = Window(
+        kernel, plain.strides, plain.dilations, (pads[0], pads[1], pads[2], pads[3]), plain.image
+    )
     return _with_overhang(window) if node.attributes.get("ceil_mode") else window
 
 
@@ -119,5 +132,10 @@ def _with_overhang(window: Window) -> Window:
             pads[axis + 2] += covered + window.strides[axis] - padded
     fixed = (pads[0], pads[1], pads[2], pads[3])
     return Window(
-        window.kernel, window.strides, window.dilations, fixed, window.image, overhang=fixed != window.pads
+        window.kernel,
+        window.strides,
+        window.dilations,
+        fixed,
+        window.image,
+        overhang=fixed != window.pads,
     )

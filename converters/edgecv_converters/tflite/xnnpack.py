@@ -37,7 +37,10 @@ def _reason(plan: Plan, op: PlannedOp, engine: Engine) -> str | None:
 def _wide_stride(op: PlannedOp) -> str | None:
     """xnnpack_delegate.cc, CheckPoolingParams: a stride must not exceed its window."""
     for side in "HW":
-        stride, window = op.options[f"Stride{side}"], op.options["FilterHeight" if side == "H" else "FilterWidth"]
+        stride, window = (
+            op.options[f"Stride{side}"],
+            op.options["FilterHeight" if side == "H" else "FilterWidth"],
+        )
         if float(stride) > float(window):
             return f"stride {stride} exceeds the window of {window}"
     return None

@@ -12,7 +12,9 @@ from edgecv_converters.tflite.rules import Rule
 __all__ = ["RULES", "Clip", "Relu"]
 
 _VERIFIED = {"int8": "tests/ops/test_clamp.py", "float32": "tests/ops/test_clamp.py"}
-_KERNEL = "LiteRT tflite/kernels/activations.cc; xnnpack_delegate.cc VisitReluNode takes float32 only"
+_KERNEL = (
+    "LiteRT tflite/kernels/activations.cc; xnnpack_delegate.cc VisitReluNode takes float32 only"
+)
 
 
 def _lower(low: Lowering, node: Node, clamp: str) -> None:
@@ -23,7 +25,9 @@ def _lower(low: Lowering, node: Node, clamp: str) -> None:
     site = low.site(node, integer=False)
     view = low.planner.compact(site.view())
     result = site.output(low.builder.tensors[view.tensor].shape)
-    low.builder.emit(clamp.upper(), (view.tensor,), (result,), "stands alone: in float, one rounding")
+    low.builder.emit(
+        clamp.upper(), (view.tensor,), (result,), "stands alone: in float, one rounding"
+    )
     site.done(result, view.layout)
 
 
@@ -59,7 +63,9 @@ class Clip(Rule):
         if clamp_of(graph, node):
             return None
         bounds = [
-            float(graph.constants[n].real().reshape(-1)[0]) if n in graph.constants else (n or "none")
+            float(graph.constants[n].real().reshape(-1)[0])
+            if n in graph.constants
+            else (n or "none")
             for n in node.inputs[1:]
         ]
         return f"bounds must be (0, 6), (-1, 1) or (0, none), got {bounds}"

@@ -22,9 +22,16 @@ class Conv(Rule):
 
     op: ClassVar[str] = "Conv"
     versions: ClassVar[tuple[int, ...]] = (1, 11)
-    nearest: ClassVar[str] = "2-D convolution of NCHW with constant weights, int8 symmetric per output channel"
-    verified: ClassVar[dict[str, str]] = {"int8": "tests/ops/test_conv.py", "float32": "tests/ops/test_conv.py"}
-    kernel: ClassVar[str] = "LiteRT tflite/kernels/conv.cc, depthwise_conv.cc; xnnpack_delegate.cc VisitConv2DNode"
+    nearest: ClassVar[str] = (
+        "2-D convolution of NCHW with constant weights, int8 symmetric per output channel"
+    )
+    verified: ClassVar[dict[str, str]] = {
+        "int8": "tests/ops/test_conv.py",
+        "float32": "tests/ops/test_conv.py",
+    }
+    kernel: ClassVar[str] = (
+        "LiteRT tflite/kernels/conv.cc, depthwise_conv.cc; xnnpack_delegate.cc VisitConv2DNode"
+    )
     fuses_clamp: ClassVar[bool] = True
 
     def why_not(self, graph: Graph, node: Node) -> str | None:
@@ -73,12 +80,28 @@ class Conv(Rule):
             feature = "dilated" if window.dilations != (1, 1) else ""
             why = f"one group per channel, {window.padding} padding"
             low.builder.emit(
-                "DEPTHWISE_CONV_2D", inputs, (result,), why, feature=feature, macs=macs, fused=True, options=options
+                "DEPTHWISE_CONV_2D",
+                inputs,
+                (result,),
+                why,
+                feature=feature,
+                macs=macs,
+                fused=True,
+                options=options,
             )
         else:
             feature = "grouped" if group > 1 else ""
             why = f"{window.padding} padding" + (f", {group} groups" if group > 1 else "")
-            low.builder.emit("CONV_2D", inputs, (result,), why, feature=feature, macs=macs, fused=True, options=options)
+            low.builder.emit(
+                "CONV_2D",
+                inputs,
+                (result,),
+                why,
+                feature=feature,
+                macs=macs,
+                fused=True,
+                options=options,
+            )
         site.done(result, Layout.row_major(shape).permute((0, 3, 1, 2)))
 
 

@@ -36,8 +36,14 @@ class Add(Rule):
             return f"broadcasting goes to 4 dimensions, got {len(max(shapes, key=len))}"
         for name in node.inputs:
             constant = graph.constants.get(name)
-            if constant is not None and constant.quant is not None and constant.quant.scales.size > 1:
-                return f"the constant {name!r} must have one scale, got {constant.quant.scales.size}"
+            if (
+                constant is not None
+                and constant.quant is not None
+                and constant.quant.scales.size > 1
+            ):
+                return (
+                    f"the constant {name!r} must have one scale, got {constant.quant.scales.size}"
+                )
         return None
 
     def lower(self, low: Lowering, node: Node) -> None:
@@ -45,14 +51,19 @@ class Add(Rule):
         constants = [low.constant(name) for name in node.inputs]
         # a constant that has integers of its own runs in integers, a float one makes the sum float
         integer = all(
-            low.graph.values[n].quant is not None for n in (*node.inputs, *node.outputs) if n in low.graph.values
+            low.graph.values[n].quant is not None
+            for n in (*node.inputs, *node.outputs)
+            if n in low.graph.values
         ) and all(c is None or c.quant is not None for c in constants)
         site = low.site(node, integer=integer)
         shapes = [low.graph.shape(name) for name in node.inputs]
         if not any(constants) and shapes[0] == shapes[1]:
             first, second = low.planner.aligned(site.view(0), site.view(1))
             shape, layout = low.builder.tensors[first.tensor].shape, first.layout
-            operands, why = (first.tensor, second.tensor), f"operands in one order, {_order(layout)}"
+            operands, why = (
+                (first.tensor, second.tensor),
+                f"operands in one order, {_order(layout)}",
+            )
         else:
             operands, shape, layout = self._broadcast(site)
             why = "operands broadcast in " + ("NHWC" if len(shape) == 4 else "logical order")
@@ -83,14 +94,18 @@ class Add(Rule):
         return (operands[0], operands[1]), shape, Layout.row_major(shape).permute(inverse)
 
 
-def _constant(site: Site, constant: Constant, padded: tuple[int, ...], order: tuple[int, ...]) -> int:
+def _constant(
+    site: Site, constant: Constant, padded: tuple[int, ...], order: tuple[int, ...]
+) -> int:
     data = constant.data if site.integer else constant.real()
     quantization = None
     if site.integer and constant.quant is not None:
         quantization = Quantization(
             tuple(constant.quant.scales.tolist()), tuple(constant.quant.zero_points.tolist())
         )
-    return site.builder.constant(constant.name, data.reshape(padded).transpose(order), "weight", quantization)
+    return site.builder.constant(
+        constant.name, data.reshape(padded).transpose(order), "weight", quantization
+    )
 
 
 def _order(layout: Layout) -> str:

@@ -47,7 +47,9 @@ class Gemm(Rule):
 
     op: ClassVar[str] = "Gemm"
     versions: ClassVar[tuple[int, ...]] = (9, 11, 13)
-    nearest: ClassVar[str] = "Gemm(alpha=1, beta=1, transA=0) of rank 2 with constant weights and a bias per column"
+    nearest: ClassVar[str] = (
+        "Gemm(alpha=1, beta=1, transA=0) of rank 2 with constant weights and a bias per column"
+    )
     verified: ClassVar[dict[str, str]] = _VERIFIED
     kernel: ClassVar[str] = _KERNEL
     fuses_clamp: ClassVar[bool] = True
@@ -89,7 +91,11 @@ class MatMul(Rule):
         if complaint:
             return complaint
         ranks = len(graph.shape(node.inputs[0])), len(graph.shape(node.inputs[1]))
-        return None if 2 <= ranks[0] <= 5 and ranks[1] == 2 else f"ranks must be 2 to 5 and 2, got {ranks}"
+        return (
+            None
+            if 2 <= ranks[0] <= 5 and ranks[1] == 2
+            else f"ranks must be 2 to 5 and 2, got {ranks}"
+        )
 
     def lower(self, low: Lowering, node: Node) -> None:
         """The constant is transposed once."""

@@ -51,7 +51,9 @@ class MaxPool(Rule):
     versions: ClassVar[tuple[int, ...]] = (8, 10, 11, 12)
     nearest: ClassVar[str] = "2-D MaxPool without dilation and without indices"
     verified: ClassVar[dict[str, str]] = _VERIFIED
-    kernel: ClassVar[str] = "LiteRT tflite/kernels/pooling.cc; xnnpack_delegate.cc VisitMaxPool2DNode"
+    kernel: ClassVar[str] = (
+        "LiteRT tflite/kernels/pooling.cc; xnnpack_delegate.cc VisitMaxPool2DNode"
+    )
 
     def why_not(self, graph: Graph, node: Node) -> str | None:
         """Window and second output."""
@@ -65,16 +67,26 @@ class MaxPool(Rule):
         site = low.site(node, integer=source.quant is not None)
         window = window_of(low.graph, node, _kernel(node))
         if window.padding == "explicit" and not _is_nonnegative(low, node.inputs[0]):
-            image, padding, why = self._padded_low(site, window), "VALID", "padded with the lowest value"
+            image, padding, why = (
+                self._padded_low(site, window),
+                "VALID",
+                "padded with the lowest value",
+            )
         else:
             image, padding = padded_image(site, window)
-            why = f"{window.padding} padding" + (", no value is below its zeros" if window.padding == "explicit" else "")
+            why = f"{window.padding} padding" + (
+                ", no value is below its zeros" if window.padding == "explicit" else ""
+            )
         batch, _, _, channels = low.builder.tensors[image].shape
         shape = (batch, *window.output, channels)
         value = low.graph.values[node.outputs[0]]
         same = value.quant in (source.quant, None)
-        result = low.builder.activation(value.name if same else f"{value.name}:pool", shape, source.quant)
-        low.builder.emit("MAX_POOL_2D", (image,), (result,), why, fused=True, options=_options(window, padding))
+        result = low.builder.activation(
+            value.name if same else f"{value.name}:pool", shape, source.quant
+        )
+        low.builder.emit(
+            "MAX_POOL_2D", (image,), (result,), why, fused=True, options=_options(window, padding)
+        )
         layout = Layout.row_major(shape).permute(_NCHW)
         low.builder.locate(result, layout)
         low.bind(value.name, View(result, layout, source.quant))
@@ -82,12 +94,18 @@ class MaxPool(Rule):
     def _padded_low(self, site: Site, window: Window) -> int:
         image, view, build = site.physical(0, NHWC), site.view(), site.builder
         batch, _, _, channels = build.tensors[image].shape
-        lowest = np.asarray(-128, np.int8) if site.integer else np.asarray(np.finfo(np.float32).min, np.float32)
+        lowest = (
+            np.asarray(-128, np.int8)
+            if site.integer
+            else np.asarray(np.finfo(np.float32).min, np.float32)
+        )
         root = build.tensors[view.tensor].name
         filler = build.constant(f"{root}:lowest", lowest, "parameter", per_tensor(view.quant))
         result = build.activation(f"{root}:pad", (batch, *window.padded(), channels), view.quant)
         inputs = (image, build.integers(window.paddings()), filler)
-        return build.emit("PADV2", inputs, (result,), "values may be negative, so zeros could win the maximum")
+        return build.emit(
+            "PADV2", inputs, (result,), "values may be negative, so zeros could win the maximum"
+        )
 
 
 def _is_nonnegative(low: Lowering, name: str) -> bool:
@@ -103,9 +121,13 @@ class AveragePool(Rule):
 
     op: ClassVar[str] = "AveragePool"
     versions: ClassVar[tuple[int, ...]] = (7, 10, 11, 19)
-    nearest: ClassVar[str] = "2-D AveragePool without dilation, its padding counted, absent, or TFLite's SAME"
+    nearest: ClassVar[str] = (
+        "2-D AveragePool without dilation, its padding counted, absent, or TFLite's SAME"
+    )
     verified: ClassVar[dict[str, str]] = _VERIFIED
-    kernel: ClassVar[str] = "LiteRT tflite/kernels/pooling.cc; xnnpack_delegate.cc VisitAveragePool2DNode (float32 only)"
+    kernel: ClassVar[str] = (
+        "LiteRT tflite/kernels/pooling.cc; xnnpack_delegate.cc VisitAveragePool2DNode (float32 only)"
+    )
 
     def why_not(self, graph: Graph, node: Node) -> str | None:
         """Window, and what the divisor counts."""
@@ -113,9 +135,13 @@ class AveragePool(Rule):
         if complaint:
             return complaint
         window = window_of(graph, node, _kernel(node))
-        included = bool(node.attributes.get("count_include_pad", 0)) and any(node.ints("pads", (0, 0, 0, 0)))
+        included = bool(node.attributes.get("count_include_pad", 0)) and any(
+            node.ints("pads", (0, 0, 0, 0))
+        )
         if included and window.overhang:
-            return "count_include_pad must not meet a ceil_mode window that reaches beyond the padding"
+            return (
+                "count_include_pad must not meet a ceil_mode window that reaches beyond the padding"
+            )
         if not _one_divisor(node, window) and window.padding == "explicit":
             return f"padding that the divisor does not count must be TFLite's SAME, got {list(window.pads)}"
         return None
@@ -126,7 +152,9 @@ class AveragePool(Rule):
         counted = _one_divisor(node, window)
         integer = counted and runs_in_integers(low.graph, node)
         site = low.site(node, integer=integer)
-        image, padding = _counted_image(site, window) if counted else (site.physical(0, NHWC), "SAME")
+        image, padding = (
+            _counted_image(site, window) if counted else (site.physical(0, NHWC), "SAME")
+        )
         batch, _, _, channels = low.builder.tensors[image].shape
         shape = (batch, *window.output, channels)
         result = site.output(shape)
@@ -134,7 +162,14 @@ class AveragePool(Rule):
             _ones_convolution(site, window, image, result)
         else:
             why = "one divisor" if counted else "the divisor counts pixels only"
-            low.builder.emit("AVERAGE_POOL_2D", (image,), (result,), why, fused=True, options=_options(window, padding))
+            low.builder.emit(
+                "AVERAGE_POOL_2D",
+                (image,),
+                (result,),
+                why,
+                fused=True,
+                options=_options(window, padding),
+            )
         site.done(result, Layout.row_major(shape).permute(_NCHW))
 
 
@@ -152,7 +187,12 @@ def _counted_image(site: Site, window: Window) -> tuple[int, str]:
     batch, _, _, channels = build.tensors[image].shape
     name = f"{build.tensors[view.tensor].name}:pad"
     result = build.activation(name, (batch, *window.padded(), channels), view.quant)
-    build.emit("PAD", (image, build.integers(window.paddings())), (result,), "the divisor counts the padding")
+    build.emit(
+        "PAD",
+        (image, build.integers(window.paddings())),
+        (result,),
+        "the divisor counts the padding",
+    )
     return result, "VALID"
 
 
@@ -172,7 +212,10 @@ def _ones_convolution(site: Site, window: Window, image: int, result: int) -> No
     )
     product = float(np.float32(np.float64(scale) * np.float64(quant.scale)))
     bias = build.constant(
-        f"{name}:bias", np.zeros(channels, np.int32), "bias", Quantization((product,) * channels, zeros)
+        f"{name}:bias",
+        np.zeros(channels, np.int32),
+        "bias",
+        Quantization((product,) * channels, zeros),
     )
     options: dict[str, int | float | bool | str] = {
         "Padding": "VALID",
@@ -184,7 +227,15 @@ def _ones_convolution(site: Site, window: Window, image: int, result: int) -> No
     }
     macs = int(np.prod(build.tensors[result].shape)) * window.kernel[0] * window.kernel[1]
     why = "average as a sum of ones: XNNPACK has no int8 AVERAGE_POOL_2D"
-    build.emit("DEPTHWISE_CONV_2D", (image, ones, bias), (result,), why, macs=macs, fused=True, options=options)
+    build.emit(
+        "DEPTHWISE_CONV_2D",
+        (image, ones, bias),
+        (result,),
+        why,
+        macs=macs,
+        fused=True,
+        options=options,
+    )
 
 
 RULES = (MaxPool(), AveragePool())

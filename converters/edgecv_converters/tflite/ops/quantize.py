@@ -17,8 +17,13 @@ class QuantizeLinear(Rule):
     op: ClassVar[str] = "QuantizeLinear"
     versions: ClassVar[tuple[int, ...]] = (10, 13, 19, 21)
     nearest: ClassVar[str] = "QuantizeLinear to int8 or uint8 per tensor"
-    verified: ClassVar[dict[str, str]] = {"int8": "tests/ops/test_quantize.py", "float32": "tests/ops/test_quantize.py"}
-    kernel: ClassVar[str] = "LiteRT tflite/kernels/quantize.cc; xnnpack_delegate.cc VisitQuantizeNode"
+    verified: ClassVar[dict[str, str]] = {
+        "int8": "tests/ops/test_quantize.py",
+        "float32": "tests/ops/test_quantize.py",
+    }
+    kernel: ClassVar[str] = (
+        "LiteRT tflite/kernels/quantize.cc; xnnpack_delegate.cc VisitQuantizeNode"
+    )
 
     def why_not(self, graph: Graph, node: Node) -> str | None:
         """Its parameters were read by the pass attach-quantization."""

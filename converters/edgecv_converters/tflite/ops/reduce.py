@@ -23,7 +23,9 @@ def _lower(low: Lowering, node: Node) -> None:
     batch, _, _, channels = low.builder.tensors[image].shape
     result = site.output((batch, channels))
     inputs = (image, low.builder.integers((1, 2)))
-    low.builder.emit("MEAN", inputs, (result,), "over height and width", options={"KeepDims": False})
+    low.builder.emit(
+        "MEAN", inputs, (result,), "over height and width", options={"KeepDims": False}
+    )
     site.done(result, Layout.row_major(low.graph.shape(node.outputs[0])))
 
 
@@ -59,7 +61,11 @@ class ReduceMean(Rule):
         """Rank and axes."""
         rank = len(graph.shape(node.inputs[0]))
         axes = _axes(graph, node, rank)
-        return None if rank == 4 and axes == [2, 3] else f"axes must be 2 and 3 of 4, got {axes} of {rank}"
+        return (
+            None
+            if rank == 4 and axes == [2, 3]
+            else f"axes must be 2 and 3 of 4, got {axes} of {rank}"
+        )
 
     def lower(self, low: Lowering, node: Node) -> None:
         """With or without the reduced dimensions."""
@@ -70,7 +76,9 @@ def _axes(graph: Graph, node: Node, rank: int) -> list[int] | None:
     name = node.inputs[1] if len(node.inputs) > 1 else ""
     if name and name not in graph.constants:
         return None
-    given = [int(a) for a in graph.constants[name].data.reshape(-1)] if name else node.ints("axes", ())
+    given = (
+        [int(a) for a in graph.constants[name].data.reshape(-1)] if name else node.ints("axes", ())
+    )
     return sorted(axis % rank for axis in given)
 
 
