@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c .ci/constraints.txt
 SHELL  := /bin/bash
 
-.PHONY: help demo test test-slow lint types layers check coverage wheel golden clean
+.PHONY: help demo test test-slow lint types layers check coverage wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -6,6 +6,7 @@ verify layer reads them back. Nothing appears under its final name before every 
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,9 +18,11 @@ from typing import Any
 import edgecv_converters
 from edgecv import artifact
 from edgecv.artifact.manifest import Manifest
+from edgecv.artifact.tflite_tail import ULTRALYTICS
 from edgecv.errors import GateError, InputError, UnsupportedError
 from edgecv.results import ConversionResult
 from edgecv.verify.parameters import Mismatch, compare_parameters
+from edgecv_converters.model_info import ultralytics_metadata
 
 __all__ = ["artifact_stem", "convert", "convert_all", "plan"]
 
@@ -107,8 +110,7 @@ def convert_all(
             results.append(_make(source, target, work, stem or artifact_stem(source.path), verify))
         finals = {path: folder / path.name for path in sorted(work.iterdir())}
         _refuse_existing(list(finals.values()), overwrite=overwrite, source=source.path)
-        for temporary, final in finals.items():
-            temporary.replace(final)
+        artifact.replace_all(finals)
         return tuple(replace(result, path=folder / result.path.name) for result in results)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -173,20 +175,28 @@ def _make(source: _Source, target: str, work: Path, stem: str, verify: bool) -> 
     weights = converted.files.get(".bin")
     if weights is not None:
         (work / f"{base}.bin").write_bytes(weights)
-    report: dict[str, Any] = {"warnings": list(converted.warnings), "verified": False}
-    sealed = artifact.seal(target, converted.files[main_suffix], weights, manifest)
-    path.write_bytes(sealed)
+    body, files = converted.files[main_suffix], _attachments(target, manifest)
+    path.write_bytes(artifact.seal(target, body, weights, manifest, extra_files=files))
+    verification: dict[str, Any] = {"verified": False}
     if verify:
-        report.update(_verify(path, source, target))
-        manifest = replace(
-            manifest, verification={k: v for k, v in report.items() if k != "warnings"}
-        )
-        path.write_bytes(artifact.seal(target, converted.files[main_suffix], weights, manifest))
-    sealed_manifest = artifact.read(path).manifest
-    assert sealed_manifest is not None
-    return ConversionResult(
-        target, path, converted.precision, sealed_manifest, report, converted.plan
-    )
+        verification = _verify(path, source, target)
+        manifest = replace(manifest, verification=verification)
+        path.write_bytes(artifact.seal(target, body, weights, manifest, extra_files=files))
+    sealed = artifact.read(path).manifest
+    assert sealed is not None
+    report = {
+        "warnings": list(converted.warnings),
+        **verification,
+        "plan": converted.plan.statistics(),
+    }
+    return ConversionResult(target, path, converted.precision, sealed, report, converted.plan)
+
+
+def _attachments(target: str, manifest: Manifest) -> dict[str, bytes] | None:
+    """What other programs look for beside a TFLite model."""
+    if target != "tflite" or not manifest.labels:
+        return None
+    return {ULTRALYTICS: json.dumps(ultralytics_metadata(manifest)).encode()}
 
 
 def _verify(path: Path, source: _Source, target: str) -> dict[str, Any]:

@@ -29,11 +29,20 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Timings:
-    """Wall time of one call by stage, in nanoseconds."""
+    """Wall time of one call by stage, in nanoseconds.
+
+    >>> Timings(1_000_000, 2_000_000, 500_000).total_ms
+    3.5
+    """
 
     preprocess_ns: int
     infer_ns: int
     postprocess_ns: int
+
+    @property
+    def total_ms(self) -> float:
+        """All stages together, in milliseconds."""
+        return (self.preprocess_ns + self.infer_ns + self.postprocess_ns) / 1e6
 
 
 @dataclass(frozen=True)
@@ -94,8 +103,8 @@ class ConversionResult:
         path: The artifact (for OpenVINO the xml; the bin lies beside it).
         precision: ``"int8"`` or ``"float32"``.
         manifest: As sealed into it.
-        report: Verification and plan statistics, JSON-ready.
-        plan: Printable plan, or None for targets without one.
+        report: Warnings, result of the verification and statistics of the plan, JSON-ready.
+        plan: What was done and why; ``str`` prints it.
     """
 
     target: str

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from edgecv.artifact.atomic import write_atomically
+from edgecv.artifact.atomic import replace_all, write_atomically
 from edgecv.artifact.document import manifest_from_json, manifest_to_json, sha256
 from edgecv.artifact.file import (
     KINDS,
@@ -35,6 +35,7 @@ __all__ = [
     "manifest_from_json",
     "manifest_to_json",
     "read",
+    "replace_all",
     "seal",
     "seal_file",
     "sha256",

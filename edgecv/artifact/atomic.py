@@ -1,13 +1,14 @@
-"""Writing a file so that readers see the old content or the new, never a part."""
+"""Writing files so that readers see the old content or the new, never a part."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["replace_all", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -33,3 +34,34 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_all(moves: Mapping[Path, Path]) -> None:
+    """Rename finished files over their final names: all of them, or none.
+
+    Args:
+        moves: Temporary file → final name, on the same file system.
+
+    Raises:
+        OSError: A rename failed; the files that were there before are back under their names.
+    """
+    aside: dict[Path, Path] = {}
+    placed: list[Path] = []
+    try:
+        for temporary, final in moves.items():
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            if final.exists():
+                kept = final.with_name(f".{final.name}.{secrets.token_hex(4)}.before")
+                final.rename(kept)
+                aside[final] = kept
+            temporary.rename(final)
+            placed.append(final)
+    except BaseException:
+        for final in placed:
+            final.unlink()
+        for final, kept in aside.items():
+            kept.rename(final)
+        raise
+    for kept in aside.values():
+        kept.unlink()

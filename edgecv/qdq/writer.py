@@ -1,9 +1,8 @@
 """Writes a float graph as float or QDQ ONNX; the only writer of that form.
 
-The form is what keeps every int8 kernel of ONNX Runtime and OpenVINO (each rule was found by
-ablation): uint8 activations (int8 with zero point 0 where symmetric), 0-d scales and zero points,
-int32 bias behind DequantizeLinear, opset 17, Gemm weights stored [in, out], and a QuantizeLinear
-directly behind the operator that produces the tensor.
+The form is what keeps every int8 kernel of ONNX Runtime and OpenVINO: uint8 activations (int8 with zero
+point 0 where symmetric), 0-d scales and zero points, int32 bias behind DequantizeLinear, opset 17, Gemm
+weights stored [in, out], and a QuantizeLinear directly behind the operator that produces the tensor.
 """
 
 from __future__ import annotations
@@ -121,8 +120,7 @@ def qdq_model(graph: FloatGraph, quantization: Quantization) -> onnx.ModelProto:
     """The quantized file, with every scale, zero point and integer as given.
 
     Raises:
-        UnsupportedError: The quantizers have fewer than 8 bits (ONNX saturates at 8), or a bias
-            does not fit the accumulator.
+        UnsupportedError: The quantizers have fewer than 8 bits (ONNX saturates at 8).
     """
     placement = quantization.placement
     if placement.bits != 8:

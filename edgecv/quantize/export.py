@@ -38,7 +38,9 @@ def export_float(module: nn.Module, path: Path, *, input_size: tuple[int, int]) 
 def export_qdq(qat: nn.Module, path: Path, *, input_size: tuple[int, int]) -> None:
     """Write a prepared model as QDQ ONNX; the model itself is not changed.
 
-    BatchNorm is folded into the weights' scales, which leaves the integers as they are.
+    BatchNorm is folded into the weights' scales, which leaves the integers as they are; only on channels
+    whose bias would overflow the accumulator are they moved to a coarser grid
+    (:func:`edgecv.spec.make_room_for_bias`).
 
     Args:
         qat: From :func:`~edgecv.quantize.prepare_qat`, calibrated or trained, 8 bits.
@@ -46,7 +48,7 @@ def export_qdq(qat: nn.Module, path: Path, *, input_size: tuple[int, int]) -> No
         input_size: (H, W) in pixels; the file has batch 1 and static shapes.
 
     Raises:
-        UnsupportedError: Fewer than 8 bits, or a bias that does not fit the accumulator.
+        UnsupportedError: Fewer than 8 bits.
         InputError: The model was not prepared or calibrated, or the folder does not exist.
     """
     quantizers = quantizers_of(qat)

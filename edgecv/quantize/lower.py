@@ -16,7 +16,7 @@ from edgecv.qdq import FloatGraph, FloatWeight, Operator, QuantizedWeight, Weigh
 from edgecv.quantize.naming import Canonical, canonical
 from edgecv.spec import fold_batch_norm, quantize_weight, weight_scales
 
-__all__ = ["float_graph", "quantized_weights", "set_folded_biases"]
+__all__ = ["float_graph", "quantized_weights", "set_exact_constants"]
 
 Array = npt.NDArray[Any]
 Attributes = dict[str, int | tuple[int, ...]]
@@ -73,26 +73,54 @@ def quantized_weights(qat: GraphModule) -> dict[str, QuantizedWeight]:
     return found
 
 
-def set_folded_biases(qat: GraphModule, biases: Mapping[str, Array]) -> None:
-    """Change the model so that its weights' folded biases are exactly *biases*.
-
-    Where a BatchNorm follows, its own bias takes up the difference.
+def set_exact_constants(qat: GraphModule, constants: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Let the model compute with given weights and biases, BatchNorm folded into them.
 
     Args:
-        qat: Changed in place.
-        biases: Name of the weight → float64 [C], of every weight.
+        qat: Changed in place: weight quantizers give the weights, BatchNorms only add the biases.
+        constants: Name of the weight → (weight [C, ...], bias [C]), of every weight.
     """
-    folded = quantized_weights(qat)
-    with torch.no_grad():
-        for node in qat.graph.nodes:
-            what = canonical(node)
-            names = _constant_names(node, what) if what is not None else None
-            if names is None:
-                continue
-            norm = _batch_norm_behind(node, qat)
-            bias = norm.bias if norm is not None else qat.get_parameter(names.bias)
-            change = torch.from_numpy(biases[names.weight] - folded[names.weight].bias)
-            bias.copy_((bias.double() + change.to(bias.device)).float())
+    for node in qat.graph.nodes:
+        what = canonical(node)
+        names = _constant_names(node, what) if what is not None else None
+        if names is None:
+            continue
+        weight, bias = constants[names.weight]
+        quantizer = node.args[1]
+        assert isinstance(quantizer, Node)
+        qat.set_submodule(str(quantizer.target), _Constant(weight))
+        own = None if node.args[2] is None else _parameter_node(node.args[2])
+        follower = _batch_norm_node(node)
+        if follower is not None:
+            qat.set_submodule(str(follower.target), _AddBias(bias))
+        if own is not None:
+            with torch.no_grad():
+                parameter = qat.get_parameter(str(own.target))
+                parameter.copy_(bias if follower is None else torch.zeros_like(bias))
+
+
+class _Constant(nn.Module):
+    """In place of a weight's quantizer: the values that were given."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("values", values)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The values, whatever *weight* is."""
+        return self.get_buffer("values")
+
+
+class _AddBias(nn.Module):
+    """In place of a folded BatchNorm: what is left of it, [C]."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """*x* [N, C, H, W] plus the bias."""
+        return x + self.get_buffer("bias").view(1, -1, 1, 1)
 
 
 class _Shapes(Interpreter):
@@ -180,9 +208,12 @@ def _array(captured: GraphModule, path: str) -> Array:
 
 
 def _statistics(norm: nn.BatchNorm2d) -> dict[str, Any]:
-    """Arguments of :func:`fold_batch_norm`."""
-    tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    gamma, beta, mean, var = (t.detach().cpu().numpy() for t in tensors if t is not None)
+    """Arguments of :func:`fold_batch_norm`; a BatchNorm without weights has gamma 1 and beta 0."""
+    assert norm.running_mean is not None  # capture refuses the others
+    assert norm.running_var is not None
+    mean, var = (t.detach().cpu().numpy() for t in (norm.running_mean, norm.running_var))
+    gamma = np.ones_like(mean) if norm.weight is None else norm.weight.detach().cpu().numpy()
+    beta = np.zeros_like(mean) if norm.bias is None else norm.bias.detach().cpu().numpy()
     return {"gamma": gamma, "beta": beta, "mean": mean, "var": var, "eps": norm.eps}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from torch import nn
 from torch.fx import GraphModule
 
-from edgecv.artifact import seal_file
+from edgecv.artifact import replace_all, seal_file
 from edgecv.artifact.manifest import Manifest, QuantizerRecord
 from edgecv.data import Dataset, fingerprint, load_json
 from edgecv.errors import InputError
@@ -158,10 +159,9 @@ def write_exports(
             work.qdq_onnx.write_bytes(quantize_onnx(work.float_onnx.read_bytes(), quantized))
         records = quantizers_of_qdq(work.qdq_onnx.read_bytes())
         seal_file(work.float_onnx, _manifest(about, size, "float32"))
-        calibration = {"method": method, "pictures": _pictures(quantized)}
+        calibration = {"method": method, **_calibration(quantized, about)}
         seal_file(work.qdq_onnx, _manifest(about, size, "int8", records, calibration))
-        work.float_onnx.replace(target.float_onnx)
-        work.qdq_onnx.replace(target.qdq_onnx)
+        replace_all({work.float_onnx: target.float_onnx, work.qdq_onnx: target.qdq_onnx})
     except BaseException:
         if made_folder:
             target.discard()
@@ -190,8 +190,17 @@ def _create(recipe: Recipe, dataset: Dataset) -> CreatedModel:
     )
 
 
-def _pictures(quantized: GraphModule | list[npt.NDArray[np.float32]]) -> int | None:
-    return None if isinstance(quantized, GraphModule) else sum(len(batch) for batch in quantized)
+def _calibration(
+    quantized: GraphModule | list[npt.NDArray[np.float32]], about: Manifest
+) -> dict[str, Any]:
+    """What set the ranges: the training data, or the very pixels of the calibration."""
+    if isinstance(quantized, GraphModule):
+        data = about.training_data or {}
+        return {"pictures": data.get("pictures"), "digest": data.get("fingerprint")}
+    digest = hashlib.sha256()
+    for batch in quantized:
+        digest.update(np.ascontiguousarray(batch))
+    return {"pictures": sum(map(len, quantized)), "digest": f"sha256:{digest.hexdigest()}"}
 
 
 def _manifest(

@@ -19,6 +19,7 @@ from edgecv_runtimes.base import (
     summarize_precision,
     unique_names,
 )
+from edgecv_runtimes.openvino_residual import keep_residual_roundings
 from edgecv_runtimes.quiet import import_openvino
 
 __all__ = ["OpenVINOBackend"]
@@ -73,6 +74,7 @@ class OpenVINOBackend:
             _bind_batch(network)
             self.inputs = _edge(network.inputs)
             self.outputs = _edge(network.outputs)
+            keep_residual_roundings(self._ov, network)
         except _ERRORS as error:
             raise load_failed("OpenVINO", error) from error
         self._note = ""

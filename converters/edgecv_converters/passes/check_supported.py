@@ -31,7 +31,7 @@ class CheckSupported(Pass):
                 else "1 operator or tensor is"
             )
             raise UnsupportedError(
-                f"{count} not supported:\n  " + "\n  ".join(refused) + "\n",
+                f"{count} not supported:\n  " + "\n  ".join(refused),
                 cure="Change the model to the nearest form named above, or add a rule: docs/new-operator.md.",
             )
         return graph
