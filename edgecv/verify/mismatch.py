@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecv.verify.source import Array
+from edgecv.verify.source import Array, channel_first
 
 __all__ = ["LIMIT", "Mismatch", "compare_elements", "compare_per_channel"]
 
@@ -23,7 +23,8 @@ class Mismatch:
     Attributes:
         tensor: Its name in the source.
         field: ``"scale"``, ``"zero_point"``, ``"integer"``, ``"value"``, ``"shape"``, ``"dtype"``,
-            ``"presence"`` or ``"form"``.
+            ``"presence"`` or ``"form"``; of an OpenVINO FakeQuantize ``"lowest_real"``,
+            ``"highest_real"``, ``"lowest_integer"`` or ``"highest_integer"``.
         expected: What the source says.
         found: What the artifact has.
         channel: Output channel, or None for a tensor with one scale.
@@ -57,19 +58,29 @@ def compare_per_channel(tensor: str, field: str, expected: Array, found: Array) 
     )
 
 
-def compare_elements(tensor: str, field: str, expected: Array, found: Array) -> list[Mismatch]:
-    """Compare elements bit for bit; dimension 0 of both is the output channel."""
+def compare_elements(
+    tensor: str, field: str, expected: Array, found: Array, axis: int | None
+) -> list[Mismatch]:
+    """Compare elements bit for bit.
+
+    Args:
+        tensor: Name in the source.
+        field: What the elements are.
+        expected: The source's.
+        found: The artifact's, in the source's order.
+        axis: Dimension of the output channels, or None without channels.
+    """
     if expected.shape != found.shape:
-        return [Mismatch(tensor, "shape", list(expected.shape), list(found.shape))]
+        return [Mismatch(tensor, "shape", expected.shape, found.shape)]
     if expected.dtype != found.dtype:
         return [Mismatch(tensor, "dtype", str(expected.dtype), str(found.dtype))]
-    per_channel = max(expected.size // expected.shape[0], 1) if expected.ndim else 1
+    per_channel = 0 if axis is None else expected.size // max(expected.shape[axis], 1)
     return _listed(
         tensor,
         field,
-        expected.ravel(),
-        found.ravel(),
-        channel=lambda i: i // per_channel,
+        channel_first(expected, axis).ravel(),
+        channel_first(found, axis).ravel(),
+        channel=lambda i: i // per_channel if per_channel else None,
         indexed=True,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgecv.verify.mismatch import Mismatch, compare_elements, compare_per_channel
-from edgecv.verify.source import Rounding, Source, channel_first, read_source
+from edgecv.verify.source import Rounding, Source, read_source
 
 __all__ = ["compare_onnx"]
 
@@ -14,21 +14,25 @@ def compare_onnx(data: bytes, source: Source) -> list[Mismatch]:
     found = {(r.op, r.output): r for r in artifact.roundings}
     mismatches: list[Mismatch] = []
     for expected in source.roundings:
-        rounding = found.get((expected.op, expected.output))
+        rounding = found.pop((expected.op, expected.output), None)
         if rounding is None:
             mismatches.append(Mismatch(expected.output, "presence", expected.op, "nothing"))
         else:
-            mismatches += _compare(expected, rounding)
-    for name, values in source.plain_constants().items():
+            mismatches += _compare(expected, rounding, source)
+    mismatches += [Mismatch(r.output, "presence", "nothing", r.op) for r in found.values()]
+    # the file is the source's own: clamp bounds, shapes and axes are there too
+    for name in (n for n in source.constants if source.readers(n)):
         if name in artifact.constants:
-            mismatches += compare_elements(name, "value", values, artifact.constants[name])
+            wanted, there = source.constants[name], artifact.constants[name]
+            mismatches += compare_elements(name, "value", wanted, there, source.channel_axis(name))
         else:
             mismatches.append(Mismatch(name, "presence", "a constant", "nothing"))
-    return mismatches
+    # a Q and its DQ read the same scale: one fault, said once
+    return list(dict.fromkeys(mismatches))
 
 
-def _compare(expected: Rounding, found: Rounding) -> list[Mismatch]:
-    name = expected.output
+def _compare(expected: Rounding, found: Rounding, source: Source) -> list[Mismatch]:
+    name = source.title(expected)
     if (expected.input, expected.dtype, expected.axis) != (found.input, found.dtype, found.axis):
         said = [f"{r.dtype} of {r.input!r}, axis {r.axis}" for r in (expected, found)]
         return [Mismatch(name, "form", said[0], said[1])]
@@ -38,9 +42,5 @@ def _compare(expected: Rounding, found: Rounding) -> list[Mismatch]:
         return mismatches
     if found.integers is None:
         return [*mismatches, Mismatch(name, "presence", "constant integers", "nothing")]
-    arrays = [
-        channel_first(r.integers, expected.axis)
-        for r in (expected, found)
-        if r.integers is not None
-    ]
-    return mismatches + compare_elements(name, "integer", arrays[0], arrays[1])
+    axis = source.channel_axis(expected.output)
+    return mismatches + compare_elements(name, "integer", expected.integers, found.integers, axis)

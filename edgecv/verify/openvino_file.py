@@ -7,6 +7,7 @@ Both keep the ONNX tensor names on their output ports, so what is compared is wh
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import numpy as np
 
 from edgecv.errors import ModelLoadError
 from edgecv.verify.mismatch import Mismatch, compare_elements, compare_per_channel
-from edgecv.verify.source import Array, Rounding, Source, channel_first
+from edgecv.verify.source import Array, Rounding, Source
 
 __all__ = ["compare_openvino"]
 
@@ -45,27 +46,45 @@ class _Network:
     by_name: Mapping[str, _Layer]
     weights: bytes
 
+    def behind(self, layer: _Layer, position: int) -> list[_Layer]:
+        """What an input reads: layers that change no value, up to the first other one, which is last."""
+        found: list[_Layer] = []
+        name = layer.inputs[position] if position < len(layer.inputs) else ""
+        # bounded: in a damaged file the edges may form a ring
+        while name in self.layers and len(found) < len(self.layers):
+            found.append(self.layers[name])
+            if found[-1].type not in _TRANSPARENT or not found[-1].inputs:
+                break
+            name = found[-1].inputs[0]
+        return found
+
     def source(self, layer: _Layer, position: int) -> _Layer | None:
         """The layer behind an input, seen through layers that change no value."""
-        if position >= len(layer.inputs):
-            return None
-        found = self.layers.get(layer.inputs[position])
-        while found is not None and found.type in _TRANSPARENT and found.inputs:
-            found = self.layers.get(found.inputs[0])
-        return found
+        return next(reversed(self.behind(layer, position)), None)
+
+    def operand(self, layer: _Layer, position: int) -> Array | None:
+        """The constant behind an input, in the shape in which it broadcasts."""
+        path = self.behind(layer, position)
+        values = self.constant(path[-1]) if path else None
+        for passed in reversed(path[:-1]):
+            shape = self.constant(self.source(passed, 1)) if passed.type == "Reshape" else None
+            if values is not None and shape is not None and shape.prod() == values.size:
+                values = values.reshape(shape.reshape(-1))
+        return values
 
     def constant(self, layer: _Layer | None) -> Array | None:
         """Elements of a Const layer, or None when it is none or lies outside the bin."""
         if layer is None or layer.type != "Const" or layer.data.get("element_type") not in _DTYPES:
             return None
         dtype = np.dtype(_DTYPES[layer.data["element_type"]])
-        shape = [int(d) for d in layer.data.get("shape", "").split(",") if d.strip()]
-        offset, size = int(layer.data["offset"]), int(layer.data["size"])
-        if offset + size > len(self.weights) or size != dtype.itemsize * int(
-            np.prod(shape, dtype=np.int64)
-        ):
+        shape = _integers(layer.data.get("shape", ""))
+        offset, size = (_integers(layer.data.get(key, "")) for key in ("offset", "size"))
+        if shape is None or not offset or not size:
             return None
-        return np.frombuffer(self.weights, dtype, size // dtype.itemsize, offset).reshape(shape)
+        count = math.prod(shape)
+        if size[0] != dtype.itemsize * count or offset[0] + size[0] > len(self.weights):
+            return None
+        return np.frombuffer(self.weights, dtype, count, offset[0]).reshape(shape)
 
 
 def compare_openvino(xml: bytes, weights: bytes, source: Source) -> list[Mismatch]:
@@ -78,18 +97,24 @@ def compare_openvino(xml: bytes, weights: bytes, source: Source) -> list[Mismatc
     """
     network = _parse(xml, weights)
     mismatches: list[Mismatch] = []
-    for rounding in source.roundings:
+    # read_model drops what no output depends on
+    for rounding in (r for r in source.roundings if r.output in source.live):
         if rounding.op == "QuantizeLinear":
-            mismatches += _compare_quantize(rounding, network)
+            mismatches += _compare_quantize(rounding, network, source)
         else:
-            mismatches += _compare_dequantize(rounding, network)
+            mismatches += _compare_dequantize(rounding, network, source)
     for name, values in source.plain_constants().items():
+        if name not in source.live:
+            continue
         found = network.constant(network.by_name.get(name))
-        if found is None:
-            mismatches.append(Mismatch(name, "presence", "a constant", "nothing"))
-        else:
-            mismatches += compare_elements(name, "value", values, found)
-    return mismatches
+        mismatches += _compare_constant(name, "value", values, found, source.channel_axis(name))
+    return list(dict.fromkeys(mismatches))
+
+
+def _integers(said: str) -> tuple[int, ...] | None:
+    """Numbers separated by commas, none negative; None where *said* is something else."""
+    parts = [part.strip() for part in said.split(",") if part.strip()]
+    return tuple(map(int, parts)) if all(p.isascii() and p.isdigit() for p in parts) else None
 
 
 def _parse(xml: bytes, weights: bytes) -> _Network:
@@ -118,9 +143,9 @@ def _parse(xml: bytes, weights: bytes) -> _Network:
         by_name.update(dict.fromkeys(names, layer))
     for edge in root.findall("./edges/edge"):
         target = layers.get(edge.get("to-layer", ""))
-        port = int(edge.get("to-port", "0"))
-        if target is not None and port < len(target.inputs):
-            target.inputs[port] = edge.get("from-layer", "")
+        port = _integers(edge.get("to-port", ""))
+        if target is not None and port and port[0] < len(target.inputs):
+            target.inputs[port[0]] = edge.get("from-layer", "")
     return _Network(layers, by_name, weights)
 
 
@@ -129,75 +154,83 @@ def _names(said: str) -> list[str]:
     return [n.replace("\\,", ",") for n in re.split(r"(?<!\\),", said) if n]
 
 
-def _compare_quantize(expected: Rounding, network: _Network) -> list[Mismatch]:
+def _compare_quantize(expected: Rounding, network: _Network, source: Source) -> list[Mismatch]:
     """Bounds of the FakeQuantize behind the tensor that QuantizeLinear writes."""
+    name = source.title(expected)
     layer = network.by_name.get(expected.output)
-    while layer is not None and layer.type == "Convert":
-        layer = network.layers.get(layer.inputs[0])
-    name = expected.input.removesuffix("/float") or expected.input
+    if layer is not None and layer.type == "Convert":
+        layer = network.source(layer, 0)
     if layer is None or layer.type != "FakeQuantize":
-        return [
-            Mismatch(name, "form", "a FakeQuantize", "nothing" if layer is None else layer.type)
-        ]
-    limits = np.iinfo(expected.dtype)
-    bounds = [network.constant(network.source(layer, i)) for i in (1, 2, 3, 4)]
+        said = "nothing" if layer is None else layer.type
+        return [Mismatch(name, "form", "a FakeQuantize", said)]
     mismatches = []
     if layer.data.get("levels") != "256":
         mismatches.append(Mismatch(name, "form", "256 levels", layer.data.get("levels")))
-    for found, limit, field_name in (
-        (bounds[0], limits.min, "scale"),
-        (bounds[1], limits.max, "scale"),
-    ):
+    values = source.constants.get(expected.input)
+    limits = np.iinfo(expected.dtype)
+    for position, side, limit in ((1, "lowest", limits.min), (2, "highest", limits.max)):
         steps = (limit - expected.zero_points).astype(np.float32)
-        wanted = (expected.scales * steps).astype(np.float32)
-        mismatches += _compare_constant(name, field_name, wanted, found)
-    for found, limit in ((bounds[2], limits.min), (bounds[3], limits.max)):
-        mismatches += _compare_constant(name, "zero_point", np.full(1, limit, np.float32), found)
+        real = _along((expected.scales * steps).astype(np.float32), expected.axis, values)
+        found = network.operand(layer, position)
+        mismatches += _compare_operand(name, f"{side}_real", real, found)
+        integer = np.full(1, limit, np.float32)
+        found = network.operand(layer, position + 2)
+        mismatches += _compare_operand(name, f"{side}_integer", integer, found)
+    if values is not None:
+        found = network.constant(network.source(layer, 0))
+        mismatches += _compare_constant(name, "value", values, found, expected.axis)
     return mismatches
 
 
-def _compare_dequantize(expected: Rounding, network: _Network) -> list[Mismatch]:
+def _compare_dequantize(expected: Rounding, network: _Network, source: Source) -> list[Mismatch]:
     """Constants of the Multiply and Subtract that write the tensor."""
-    name = expected.output
+    name, axis, integers = source.title(expected), expected.axis, expected.integers
     multiply = network.by_name.get(expected.output)
     if multiply is None or multiply.type != "Multiply":
         found = "nothing" if multiply is None else multiply.type
         return [Mismatch(name, "form", "a Multiply by the scale", found)]
-    mismatches = _compare_constant(
-        name, "scale", expected.scales, network.constant(network.source(multiply, 1))
-    )
-    inner = network.layers.get(multiply.inputs[0])
+    scales = _along(expected.scales, axis, integers)
+    mismatches = _compare_operand(name, "scale", scales, network.operand(multiply, 1))
+    inner = network.source(multiply, 0)
     if inner is not None and inner.type == "Subtract":
-        zeros = network.constant(network.source(inner, 1))
-        wanted = expected.zero_points.astype(expected.dtype)
-        mismatches += _compare_constant(name, "zero_point", wanted, zeros)
+        wanted = _along(expected.zero_points.astype(expected.dtype), axis, integers)
+        mismatches += _compare_operand(name, "zero_point", wanted, network.operand(inner, 1))
         inner = network.source(inner, 0)
     elif expected.zero_points.any():
-        mismatches.append(Mismatch(name, "zero_point", expected.zero_points.tolist(), "none"))
-    if expected.integers is None:
+        zeros = tuple(expected.zero_points.tolist())
+        mismatches.append(Mismatch(name, "zero_point", zeros, "none"))
+    if integers is None or expected.input in source.by_output:
+        # integers that a FakeQuantize makes: it was compared with its QuantizeLinear
         return mismatches
-    while inner is not None and inner.type == "Convert":
-        inner = network.layers.get(inner.inputs[0])
-    integers = network.constant(inner)
-    if integers is None:
-        # integers of a constant that the file rounds itself: the bounds of that rounding were compared
-        computed = inner is not None and inner.type == "FakeQuantize"
-        return (
-            mismatches
-            if computed
-            else [*mismatches, Mismatch(name, "presence", "constant integers", "nothing")]
-        )
-    return mismatches + compare_elements(
-        name,
-        "integer",
-        channel_first(expected.integers, expected.axis),
-        channel_first(integers, expected.axis),
+    channels = source.channel_axis(expected.output)
+    return mismatches + _compare_constant(
+        name, "integer", integers, network.constant(inner), channels
     )
 
 
-def _compare_constant(name: str, kind: str, wanted: Array, found: Array | None) -> list[Mismatch]:
+def _along(values: Array, axis: int | None, tensor: Array | None) -> Array:
+    """One value per channel in the shape that broadcasts along dimension *axis* of *tensor*."""
+    if axis is None or tensor is None:
+        return values
+    return values.reshape([-1 if d == axis % tensor.ndim else 1 for d in range(tensor.ndim)])
+
+
+def _compare_operand(name: str, kind: str, wanted: Array, found: Array | None) -> list[Mismatch]:
+    """One number or one per channel, and the dimension along which the engine spreads them."""
     if found is None:
         return [Mismatch(name, "presence", f"a constant {kind}", "nothing")]
     if found.dtype != wanted.dtype:
         return [Mismatch(name, "dtype", str(wanted.dtype), str(found.dtype))]
-    return compare_per_channel(name, kind, wanted, found.reshape(-1))
+    mismatches = compare_per_channel(name, kind, wanted.reshape(-1), found.reshape(-1))
+    shape = (1,) * (wanted.ndim - found.ndim) + found.shape
+    if wanted.ndim > 1 and found.size == wanted.size > 1 and shape != wanted.shape:
+        mismatches.append(Mismatch(name, "form", f"{kind} of shape {wanted.shape}", f"{shape}"))
+    return mismatches
+
+
+def _compare_constant(
+    name: str, kind: str, wanted: Array, found: Array | None, axis: int | None
+) -> list[Mismatch]:
+    if found is None:
+        return [Mismatch(name, "presence", "a constant", "nothing")]
+    return compare_elements(name, kind, wanted, found, axis)

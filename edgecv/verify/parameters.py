@@ -22,8 +22,11 @@ def compare_parameters(artifact: str | Path, source: bytes | str | Path) -> list
     """Compare an artifact with the ONNX file that it was made from.
 
     Compared bit for bit: scale and zero point of every activation; integers, scales and zero points of
-    every weight; integers and scales of every bias; in float files every constant. A tensor that the
-    artifact lacks is a mismatch. Manifests and digests are not looked at.
+    every weight and bias; every float constant that operators compute with. A tensor that the artifact
+    lacks is a mismatch, and so is one with numbers that the source does not have, but for what the
+    converter adds: padded copies, biases of zeros and averages as filters of ones must be just that.
+    Attributes of operators (strides, paddings, axes, Gemm's factors), manifests and digests are not
+    looked at.
 
     Args:
         artifact: ``.tflite``, ``.xml`` (with the ``.bin`` beside it) or ``.onnx``, recognized by content.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from edgecv.errors import ModelLoadError, require
 __all__ = ["Array", "Rounding", "Source", "User", "channel_first", "read_source", "to_int8"]
 
 Array = npt.NDArray[Any]
+
+_ROUNDINGS = ("QuantizeLinear", "DequantizeLinear")
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_ELEMENTWISE = ("Add", "BatchNormalization", "Div", "Mul", "PRelu", "Sub")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,32 @@ class Source:
     producers: Mapping[str, tuple[str, tuple[str, ...]]]
     outputs: tuple[str, ...]
 
+    @cached_property
+    def by_output(self) -> Mapping[str, Rounding]:
+        """Name of the tensor that a rounding writes → the rounding."""
+        return {r.output: r for r in self.roundings}
+
+    @cached_property
+    def live(self) -> frozenset[str]:
+        """Tensors that an output depends on; engines drop the others."""
+        found: set[str] = set()
+        stack = list(self.outputs)
+        while stack:
+            name = stack.pop()
+            if name not in found:
+                found.add(name)
+                stack.extend(self.producers.get(name, ("", ()))[1])
+        return frozenset(found)
+
+    def title(self, rounding: Rounding) -> str:
+        """What a message calls it: the rounded activation, or the constant as operators read it."""
+        if rounding.op == "DequantizeLinear":
+            before = self.by_output.get(rounding.input)
+            if before is None or before.input in self.constants:
+                return rounding.output
+            rounding = before
+        return rounding.input.removesuffix("/float") or rounding.input
+
     def dequantized_constants(self) -> tuple[Rounding, ...]:
         """Every DequantizeLinear of a constant, those of a constant that is rounded in the file included."""
         return tuple(
@@ -88,16 +119,46 @@ class Source:
             r for r in self.roundings if r.op == "QuantizeLinear" and r.input not in self.constants
         )
 
+    def integer_inputs(self) -> tuple[Rounding, ...]:
+        """Every DequantizeLinear of something that no QuantizeLinear made: an input of the graph."""
+        return tuple(
+            r
+            for r in self.roundings
+            if r.op == "DequantizeLinear" and r.integers is None and r.input not in self.by_output
+        )
+
     def plain_constants(self) -> dict[str, Array]:
-        """float32 constants that operators read directly."""
-        rounding = {"QuantizeLinear", "DequantizeLinear"}
+        """float32 constants that operators compute with."""
         return {
             name: data
             for name, data in self.constants.items()
             if data.dtype == np.float32
-            and data.ndim
-            and any(u.op not in rounding for u in self.users.get(name, ()))
+            and any(data.ndim or u.op in _ELEMENTWISE for u in self.readers(name))
         }
+
+    def readers(self, name: str) -> tuple[User, ...]:
+        """Where *name* is computed with: every use but those in roundings."""
+        return tuple(u for u in self.users.get(name, ()) if u.op not in _ROUNDINGS)
+
+    def channel_axis(self, name: str) -> int | None:
+        """Dimension of a constant, as operators read it, that counts output channels; None without."""
+        rounding = self.by_output.get(name)
+        values = self.constants[name] if rounding is None else rounding.integers
+        assert values is not None, f"{name} is computed"
+        if rounding is not None and rounding.axis is not None:
+            return rounding.axis % values.ndim
+        return next((_channel_axis(u, values.ndim) for u in self.readers(name)), None)
+
+
+def _channel_axis(user: User, ndim: int) -> int | None:
+    """ONNX operator definitions: Conv W is [M, C/group, …], ConvTranspose W [C, M/group, …], MatMul B […, N]."""
+    if not ndim or user.op not in (*_ELEMENTWISE, *_PRODUCTS):
+        return None
+    if user.op in _PRODUCTS and user.position == 1:
+        last = user.op == "MatMul" or (user.op == "Gemm" and not user.transposed)
+        return ndim - 1 if last else int(user.op == "ConvTranspose")
+    # a bias, or an operand that broadcasts: against […, C, H, W] or […, C]
+    return ndim - 3 if ndim > 2 else ndim - 1
 
 
 def read_source(data: bytes) -> Source:
@@ -107,13 +168,12 @@ def read_source(data: bytes) -> Source:
         data: The whole file; a manifest entry at its end does not matter.
 
     Raises:
-        ModelLoadError: Not an ONNX model.
+        ModelLoadError: Not an ONNX model, or one that computes nothing.
         MissingExtraError: The package onnx is not installed.
     """
     require("onnx", extra="convert")
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from onnx import numpy_helper
 
     model = onnx.ModelProto()
     try:
@@ -122,15 +182,27 @@ def read_source(data: bytes) -> Source:
         raise ModelLoadError(
             f"not an ONNX model ({error})", cure="Export the model again."
         ) from error
-    try:
-        constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    except (ValueError, TypeError) as error:
+    if not model.graph.node or not model.graph.output:
+        # cut off between two fields a file still parses, and comparing with nothing always succeeds
         raise ModelLoadError(
-            f"a constant is damaged ({error})", cure="Export the model again."
+            "the ONNX model has no operators or no outputs", cure="Export the model again."
+        )
+    try:
+        return _read(model.graph)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise ModelLoadError(
+            f"a constant or a rounding of the ONNX model is damaged ({error})",
+            cure="Export the model again.",
         ) from error
+
+
+def _read(graph: Any) -> Source:
+    from onnx import numpy_helper
+
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     users: dict[str, list[User]] = {}
     producers: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for node in model.graph.node:
+    for node in graph.node:
         if node.op_type == "Constant":
             for attribute in node.attribute:
                 if attribute.name == "value":
@@ -143,8 +215,8 @@ def read_source(data: bytes) -> Source:
             )
         for name in node.output:
             producers[name] = (node.op_type, tuple(node.input))
-    roundings = _roundings(model.graph.node, constants)
-    outputs = tuple(o.name for o in model.graph.output)
+    roundings = _roundings(graph.node, constants)
+    outputs = tuple(o.name for o in graph.output)
     return Source(roundings, constants, {n: tuple(u) for n, u in users.items()}, producers, outputs)
 
 
@@ -172,6 +244,10 @@ def _roundings(nodes: Any, constants: Mapping[str, Array]) -> tuple[Rounding, ..
             )
         zeros = np.zeros(1, np.int64) if zero is None else np.atleast_1d(zero).astype(np.int64)
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        if scales.size > 1 and integers is not None and integers.shape[axis] != scales.size:
+            raise ValueError(
+                f"{node.input[0]!r} has {scales.size} scales along axis {axis} of {integers.shape}"
+            )
         rounding = Rounding(
             node.op_type,
             node.input[0],

@@ -1,306 +1,338 @@
-"""A TFLite artifact against its source: every tensor by name, in the source's order of dimensions."""
+"""A TFLite artifact against its source: every tensor by name, in the source's order of dimensions.
+
+What the converter adds (padded copies, zero biases, filters of ones) has no counterpart there: it must be
+what its place in the graph demands, and anything else that carries numbers is a mismatch.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgecv.errors import ModelLoadError, require
 from edgecv.verify.mismatch import Mismatch, compare_elements, compare_per_channel
-from edgecv.verify.source import Array, Rounding, Source, User, channel_first, to_int8
+from edgecv.verify.source import Array, Rounding, Source, User, to_int8
+from edgecv.verify.tflite_reading import FileModel, FileOperator, FileTensor, read_tflite
 
-__all__ = ["FileTensor", "compare_tflite", "read_tensors"]
+__all__ = ["compare_tflite"]
 
 #: Operators of the source that only rename positions: with equal parameters they need no tensor of their own.
-_RENAMING = {"Flatten", "Identity", "Dropout", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
-#: Copies of a tensor that must carry its parameters.
-_COPIES = (":pad", ":reshape", ":transpose", ":slice")
+_RENAMING = {
+    "DequantizeLinear", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
+}  # fmt: skip
+#: Operators of the file that move integers: their output carries the parameters of their input.
+_MOVING = {"MAX_POOL_2D", "PAD", "PADV2", "RESHAPE", "SLICE", "TRANSPOSE"}
+_PRODUCTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 #: How far a bias scale may be from s_in * s_w to count as that (TFLite kernel_util.cc).
 _BIAS_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class FileTensor:
-    """One tensor as it lies in the file.
+class _Grid:
+    """Parameters that a tensor must have, in int8 terms."""
 
-    Attributes:
-        name: Its name.
-        dtype: NumPy name.
-        shape: Its shape.
-        scales: float32, empty for a float tensor.
-        zero_points: int64, as many.
-        axis: Channel dimension.
-        data: Elements of a constant, or None.
-        reader: Operator that reads it first, or "".
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
     scales: Array
     zero_points: Array
-    axis: int
-    data: Array | None
-    reader: str
-
-    def data_1d(self) -> Array:
-        """Elements of a constant in one dimension."""
-        assert self.data is not None
-        return self.data.reshape(-1)
 
 
 def compare_tflite(data: bytes, source: Source) -> list[Mismatch]:
     """Compare; see :func:`edgecv.verify.parameters.compare_parameters`."""
-    tensors = read_tensors(data)
-    mismatches: list[Mismatch] = []
-    for rounding in source.activations():
-        mismatches += _compare_activation(rounding, tensors, source)
-    for tensor in tensors.values():
-        mismatches += _compare_copy(tensor, tensors)
-    for rounding in source.dequantized_constants():
-        for user in source.users.get(rounding.output, ())[:1]:
-            mismatches += _compare_quantized(rounding, user, tensors, source)
-    for name, values in source.plain_constants().items():
-        for user in source.users[name][:1]:
-            mismatches += _compare_plain(name, values, user, tensors, source)
-    return mismatches
+    return _Comparison(read_tflite(data), source).run()
 
 
-def read_tensors(data: bytes) -> dict[str, FileTensor]:
-    """Every tensor of the first subgraph by name; a zip tail behind the flatbuffer does not matter.
+@dataclass
+class _Comparison:
+    """State of one comparison.
 
-    Raises:
-        ModelLoadError: The flatbuffer is damaged.
-        MissingExtraError: The TFLite schema is not installed.
+    Attributes:
+        file: The artifact.
+        source: What to compare with.
+        grids: Tensor of the file → its parameters by the source.
+        constants: Constants of the file that were compared.
     """
-    require("tflite", "flatbuffers", extra="convert")
-    import tflite
 
-    try:
-        return _read_tensors(tflite, data)
-    except (struct.error, IndexError, ValueError, AttributeError) as error:
-        raise ModelLoadError(
-            f"the TFLite file is damaged ({error})", cure="Convert the model again."
-        ) from error
+    file: FileModel
+    source: Source
+    grids: dict[str, _Grid] = field(default_factory=dict)
+    constants: set[str] = field(default_factory=set)
 
+    def run(self) -> list[Mismatch]:
+        """All differences, each once."""
+        mismatches: list[Mismatch] = []
+        for rounding in (*self.source.activations(), *self.source.integer_inputs()):
+            mismatches += self._activation(rounding)
+        for rounding in self.source.dequantized_constants():
+            mismatches += self._constant(rounding.output, self._quantized(rounding))
+        for name, values in self.source.plain_constants().items():
+            mismatches += self._constant(name, self._plain(name, values))
+        for operator in self.file.operators:
+            mismatches += self._moved(operator)
+        for tensor in self.file.tensors.values():
+            mismatches += self._added(tensor)
+        return list(dict.fromkeys(mismatches))
 
-def _read_tensors(tflite: Any, data: bytes) -> dict[str, FileTensor]:
-    model = tflite.Model.GetRootAs(data, 0)
-    graph = model.Subgraphs(0)
-    names = {
-        code: name
-        for name, code in vars(tflite.BuiltinOperator).items()
-        if not name.startswith("_")
-    }
-    types = {
-        code: name.lower()
-        for name, code in vars(tflite.TensorType).items()
-        if not name.startswith("_")
-    }
-    readers: dict[int, str] = {}
-    for i in range(graph.OperatorsLength()):
-        op = graph.Operators(i)
-        code = model.OperatorCodes(op.OpcodeIndex())
-        for j in range(op.InputsLength()):
-            readers.setdefault(
-                op.Inputs(j), names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-            )
-    found = {}
-    for i in range(graph.TensorsLength()):
-        tensor = graph.Tensors(i)
-        name, dtype = tensor.Name().decode(), types[tensor.Type()]
-        shape = tuple(tensor.Shape(j) for j in range(tensor.ShapeLength()))
-        buffer = model.Buffers(tensor.Buffer())
-        elements = None
-        if buffer.DataLength():
-            elements = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype).reshape(shape)
-        scales, zeros, axis = _quantization(tensor.Quantization())
-        found[name] = FileTensor(
-            name, dtype, shape, scales, zeros, axis, elements, readers.get(i, "")
+    # activations
+
+    def _activation(self, expected: Rounding) -> list[Mismatch]:
+        name = self.source.title(expected)
+        found, renamed = self._find_activation(expected)
+        if found is None:
+            return [Mismatch(name, "presence", "an int8 tensor", "nothing")]
+        if found.dtype != "int8":
+            return [Mismatch(name, "dtype", "int8", found.dtype)]
+        if renamed:
+            # the same tensor under another name: its own rounding is compared
+            return []
+        grid = _grid(expected)
+        self.grids[found.name] = grid
+        return _compare_grid(name, grid, found)
+
+    def _find_activation(self, expected: Rounding) -> tuple[FileTensor | None, bool]:
+        """By the quantizer's name, a graph output's, or the rounded tensor's; else behind renaming operators."""
+        outputs = [r.output for r in self.source.roundings if r.input == expected.output]
+        names = [
+            self.source.title(expected),
+            *(o for o in outputs if o in self.source.outputs),
+            expected.output,
+            expected.input,
+        ]
+        present = [self.file.tensors[n] for n in names if n in self.file.tensors]
+        found = next((t for t in present if t.dtype == "int8"), None)
+        op, inputs = self.source.producers.get(expected.input, ("", ()))
+        if found is not None or op not in _RENAMING:
+            return found or next(iter(present), None), False
+        read = expected.input if op == "DequantizeLinear" else inputs[0]
+        before = self._rounding_behind(read)
+        if before is None or _grid_bytes(before) != _grid_bytes(expected):
+            return None, False
+        return self._find_activation(before)[0], True
+
+    def _rounding_behind(self, name: str) -> Rounding | None:
+        """The rounding of the activation that the DequantizeLinear with output *name* reads."""
+        dequantize = self.source.by_output.get(name)
+        if dequantize is None:
+            return None
+        return self.source.by_output.get(dequantize.input, dequantize)
+
+    def _moved(self, operator: FileOperator) -> list[Mismatch]:
+        """Copies in another order, padded or cut: parameters of what they copy."""
+        grid = self.grids.get(operator.inputs[0]) if operator.inputs else None
+        if operator.op not in _MOVING or grid is None:
+            return []
+        mismatches = []
+        # PADV2 pads with a constant of its own
+        for name in (*operator.outputs, *operator.inputs[2:] * (operator.op == "PADV2")):
+            if name not in self.grids:
+                self.grids[name] = grid
+                mismatches += _compare_grid(name, grid, self.file.tensors[name])
+        return mismatches
+
+    # constants
+
+    def _constant(
+        self, name: str, compare: Callable[[User, FileTensor], list[Mismatch]]
+    ) -> list[Mismatch]:
+        """Every use of the constant must find its numbers in one of the file's tensors for it."""
+        mismatches: list[Mismatch] = []
+        candidates = list(self._candidates(name))
+        for user in self.source.readers(name):
+            results = [compare(user, found) for found in candidates]
+            nothing = [Mismatch(name, "presence", "a constant", "nothing")]
+            mismatches += sorted(results, key=len)[0] if results else nothing
+            matching = zip(candidates, results, strict=True)
+            self.constants.update(found.name for found, result in matching if not result)
+        if mismatches:
+            # which of them is wrong was said
+            self.constants.update(found.name for found in candidates)
+        return mismatches
+
+    def _candidates(self, name: str) -> Iterator[FileTensor]:
+        """Tensors for constant *name*: a second arrangement, or grid, of it has a number behind its name."""
+        for base in (name, f"{name}:bias"):
+            number, numbered = 1, base
+            while (found := self.file.tensors.get(numbered)) is not None:
+                if found.data is not None:
+                    yield found
+                number += 1
+                numbered = f"{base}:{number}"
+
+    def _quantized(self, expected: Rounding) -> Callable[[User, FileTensor], list[Mismatch]]:
+        name, source = expected.output, self.source
+        assert expected.integers is not None
+        integers, zeros = to_int8(expected.integers, expected.zero_points, expected.dtype)
+        axis = source.channel_axis(name)
+
+        def compare(user: User, found: FileTensor) -> list[Mismatch]:
+            elements = self._in_source_order(found, user, integers.shape)
+            if found.dtype == "float32":
+                real = _real(integers, zeros, expected)
+                return compare_elements(name, "value", real, elements, axis)
+            if self._is_bias(user, found):
+                return self._bias(expected, integers, user, found)
+            self.grids[found.name] = grid = _Grid(expected.scales, zeros)
+            mismatches = _compare_grid(name, grid, found)
+            reader, _ = self.file.readers.get(found.name, (None, 0))
+            along = 3 if reader is not None and reader.op == "DEPTHWISE_CONV_2D" else 0
+            if expected.axis is not None and found.axis != along:
+                mismatches.append(
+                    Mismatch(name, "form", "scales along output channels", f"axis {found.axis}")
+                )
+            return mismatches + compare_elements(name, "integer", integers, elements, axis)
+
+        return compare
+
+    def _plain(self, name: str, values: Array) -> Callable[[User, FileTensor], list[Mismatch]]:
+        def compare(user: User, found: FileTensor) -> list[Mismatch]:
+            product = self._product_scale(user) if self._is_bias(user, found) else None
+            if found.dtype == "int32" and product is not None:
+                return _compare_rounded(name, values.astype(np.float64), product, found)
+            elements = self._in_source_order(found, user, values.shape)
+            return compare_elements(name, "value", values, elements, self.source.channel_axis(name))
+
+        return compare
+
+    def _bias(
+        self, expected: Rounding, integers: Array, user: User, found: FileTensor
+    ) -> list[Mismatch]:
+        """Integers on the grid s_in * s_w stay; others must have been rounded to it."""
+        product = self._product_scale(user)
+        if product is not None and not _on_grid(expected, product):
+            centered = integers.reshape(-1) - expected.zero_points
+            real = centered * expected.scales.astype(np.float64)
+            return _compare_rounded(expected.output, real, product, found)
+        size = found.scales.size if product is None else product.size
+        grid = _Grid(_spread(expected.scales, size), _spread(expected.zero_points, size))
+        return _compare_bias(expected.output, grid, integers, found)
+
+    def _product_scale(self, user: User) -> Array | None:
+        """s_in * s_w of the operator that reads a bias, or None where they are not quantized."""
+        inputs = user.inputs
+        if user.op == "Add":
+            # a bias that the converter bound to the product before it
+            inputs = self.source.producers.get(user.inputs[1 - user.position], ("", ()))[1]
+        if len(inputs) < 2:
+            return None
+        activation = self.source.by_output.get(inputs[0])
+        weight = self.source.by_output.get(inputs[1])
+        if activation is None or weight is None:
+            return None
+        product: Array = weight.scales.astype(np.float64) * activation.scales.astype(np.float64)[0]
+        return product
+
+    def _is_bias(self, user: User, found: FileTensor) -> bool:
+        if user.op in ("Conv", "Gemm"):
+            return user.position == 2
+        reader, position = self.file.readers.get(found.name, (None, 0))
+        return user.op == "Add" and reader is not None and reader.op in _PRODUCTS and position == 2
+
+    def _in_source_order(self, found: FileTensor, user: User, shape: tuple[int, ...]) -> Array:
+        """The file's constant with the source's dimensions in the source's order, by what reads it."""
+        assert found.data is not None
+        data = found.data
+        reader, position = self.file.readers.get(found.name, (None, 0))
+        op = "" if reader is None else reader.op
+        if op in _PRODUCTS and position == 1:
+            if data.ndim == 4:
+                return data.transpose((3, 0, 1, 2) if op == "DEPTHWISE_CONV_2D" else (0, 3, 1, 2))
+            turned = user.op == "MatMul" or (user.op == "Gemm" and not user.transposed)
+            return data.T if turned else data
+        if data.ndim == 4:
+            data = data.transpose(0, 3, 1, 2)
+        # dimensions of size 1 come and go
+        return data.reshape(shape) if _squeezed(data.shape) == _squeezed(shape) else data
+
+    # what the source does not have
+
+    def _added(self, tensor: FileTensor) -> list[Mismatch]:
+        """A tensor without counterpart: a zero bias, a filter of ones, a filler of padding, or wrong."""
+        name, data = tensor.name, tensor.data
+        if data is None:
+            known = tensor.dtype != "int8" or name in self.grids
+            return [] if known else [Mismatch(name, "presence", "nothing", "an int8 tensor")]
+        if name in self.constants or (not tensor.scales.size and data.dtype.kind == "i"):
+            # compared, or a shape, axes or amounts of padding
+            return []
+        operator, position = self.file.readers.get(name, (FileOperator("", (), ()), 0))
+        if operator.op == "PADV2" and position == 2:
+            lowest = np.finfo(np.float32).min if tensor.dtype == "float32" else -128
+            return compare_elements(name, "value", np.full_like(data, lowest), data, None)
+        if operator.op in _PRODUCTS and position == 2:
+            return self._zero_bias(tensor, operator)
+        if operator.op == "DEPTHWISE_CONV_2D" and position == 1 and tensor.dtype == "int8":
+            return self._average(tensor)
+        return [Mismatch(name, "presence", "nothing", f"a {tensor.dtype} constant")]
+
+    def _zero_bias(self, tensor: FileTensor, operator: FileOperator) -> list[Mismatch]:
+        assert tensor.data is not None
+        zeros = np.zeros_like(tensor.data)
+        activation, weight = (self.grids.get(name) for name in operator.inputs[:2])
+        if tensor.dtype == "float32" or activation is None or weight is None:
+            return compare_elements(tensor.name, "value", zeros, tensor.data, 0)
+        product = weight.scales.astype(np.float64) * activation.scales.astype(np.float64)[0]
+        grid = _Grid(product.astype(np.float32), np.zeros(product.size, np.int64))
+        return _compare_bias(tensor.name, grid, zeros, tensor)
+
+    def _average(self, tensor: FileTensor) -> list[Mismatch]:
+        """AveragePool as a sum: ones whose scale is 1 / window."""
+        assert tensor.data is not None
+        _, height, width, channels = tensor.data.shape
+        scale = np.float32(1) / np.float32(height * width)
+        grid = _Grid(np.full(channels, scale), np.zeros(channels, np.int64))
+        self.grids[tensor.name] = grid
+        ones = np.ones_like(tensor.data)
+        return _compare_grid(tensor.name, grid, tensor) + compare_elements(
+            tensor.name, "integer", ones, tensor.data, 3
         )
-    return found
 
 
-def _quantization(said: Any) -> tuple[Array, Array, int]:
-    if said is None or not said.ScaleLength():
-        return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
-    zeros = (
-        said.ZeroPointAsNumpy()
-        if said.ZeroPointLength()
-        else np.zeros(said.ScaleLength(), np.int64)
-    )
-    return said.ScaleAsNumpy(), zeros, int(said.QuantizedDimension())
+def _grid(rounding: Rounding) -> _Grid:
+    empty = np.zeros(0, np.int8)
+    return _Grid(rounding.scales, to_int8(empty, rounding.zero_points, rounding.dtype)[1])
 
 
-def _compare_activation(
-    expected: Rounding, tensors: Mapping[str, FileTensor], source: Source
-) -> list[Mismatch]:
-    name = expected.input.removesuffix("/float") or expected.input
-    found = _find_activation(expected, tensors, source)
-    if found is None:
-        return [Mismatch(name, "presence", "an int8 tensor", "nothing")]
-    if found.dtype != "int8":
-        return [Mismatch(name, "dtype", "int8", found.dtype)]
-    _, zeros = to_int8(np.zeros(0, np.int8), expected.zero_points, expected.dtype)
-    return compare_per_channel(name, "scale", expected.scales, found.scales) + compare_per_channel(
-        name, "zero_point", zeros, found.zero_points.astype(np.int64)
-    )
-
-
-def _find_activation(
-    expected: Rounding, tensors: Mapping[str, FileTensor], source: Source
-) -> FileTensor | None:
-    """By the quantizer's name, a graph output's, or the rounded tensor's; else behind renaming operators."""
-    outputs = [r.output for r in source.roundings if r.input == expected.output]
-    names = [
-        expected.input.removesuffix("/float"),
-        *(o for o in outputs if o in source.outputs),
-        expected.output,
-    ]
-    for name in names:
-        if name in tensors and tensors[name].dtype == "int8":
-            return tensors[name]
-    op, inputs = source.producers.get(expected.input, ("", ()))
-    if op not in _RENAMING:
-        return next((tensors[name] for name in names if name in tensors), None)
-    before = _rounding_behind(inputs[0], source)
-    same = before is not None and _parameters(before) == _parameters(expected)
-    return _find_activation(before, tensors, source) if before is not None and same else None
-
-
-def _rounding_behind(name: str, source: Source) -> Rounding | None:
-    """The QuantizeLinear whose DequantizeLinear writes *name*."""
-    by_output = {r.output: r for r in source.roundings}
-    dequantize = by_output.get(name)
-    return None if dequantize is None else by_output.get(dequantize.input)
-
-
-def _parameters(rounding: Rounding) -> tuple[bytes, bytes, str]:
+def _grid_bytes(rounding: Rounding) -> tuple[bytes, bytes, str]:
     return rounding.scales.tobytes(), rounding.zero_points.tobytes(), rounding.dtype
 
 
-def _compare_copy(tensor: FileTensor, tensors: Mapping[str, FileTensor]) -> list[Mismatch]:
-    """A padded or reordered copy must carry the parameters of what it copies."""
-    suffix = next((s for s in _COPIES if s in tensor.name), None)
-    original = tensors.get(tensor.name.partition(suffix)[0]) if suffix else None
-    if original is None or tensor.dtype != "int8" or original.dtype != "int8":
-        return []
-    return compare_per_channel(
-        tensor.name, "scale", original.scales, tensor.scales
-    ) + compare_per_channel(tensor.name, "zero_point", original.zero_points, tensor.zero_points)
-
-
-def _compare_quantized(
-    expected: Rounding, user: User, tensors: Mapping[str, FileTensor], source: Source
-) -> list[Mismatch]:
-    name = expected.output
-    found = tensors.get(name) or tensors.get(f"{name}:bias")
-    if found is None or found.data is None or expected.integers is None:
-        return [Mismatch(name, "presence", "a constant", "nothing")]
-    integers, zeros = to_int8(expected.integers, expected.zero_points, expected.dtype)
-    if found.dtype == "float32":
-        shape = [1] * integers.ndim
-        if expected.axis is not None:
-            shape[expected.axis] = -1
-        real = (integers.astype(np.float32) - zeros.reshape(shape)) * expected.scales.reshape(shape)
-        wanted = _canonical(real.astype(np.float32), user)
-        return compare_elements(name, "value", wanted, _canonical_in_file(found, user))
-    if _is_bias(user, found):
-        return _compare_bias(expected, integers, found, user, source)
-    mismatches = compare_per_channel(name, "scale", expected.scales, found.scales)
-    mismatches += compare_per_channel(name, "zero_point", zeros, found.zero_points.astype(np.int64))
-    if expected.axis is not None and found.axis != (
-        3 if found.reader == "DEPTHWISE_CONV_2D" else 0
-    ):
-        mismatches.append(
-            Mismatch(name, "form", "scales along output channels", f"axis {found.axis}")
-        )
-    return mismatches + compare_elements(
-        name, "integer", _canonical(integers, user), _canonical_in_file(found, user)
+def _compare_grid(name: str, grid: _Grid, found: FileTensor) -> list[Mismatch]:
+    zeros = found.zero_points.astype(np.int64)
+    return compare_per_channel(name, "scale", grid.scales, found.scales) + compare_per_channel(
+        name, "zero_point", grid.zero_points, zeros
     )
 
 
-def _compare_bias(
-    expected: Rounding, integers: Array, found: FileTensor, user: User, source: Source
-) -> list[Mismatch]:
-    """Integers on the grid s_in * s_w stay; others must have been rounded to it."""
-    name = expected.output
-    product = _product_scale(user, source)
-    on_grid = product is None or (
-        integers.dtype == np.int32
-        and not expected.zero_points.any()
-        and expected.scales.size in (1, product.size)
-        and bool((np.abs(expected.scales - product) <= _BIAS_TOLERANCE * product).all())
-    )
-    if on_grid or product is None:
-        scales = np.broadcast_to(expected.scales, found.scales.shape)
-        mismatches = compare_per_channel(name, "scale", scales, found.scales)
-        return mismatches + compare_elements(name, "integer", integers.reshape(-1), found.data_1d())
-    real = (integers.reshape(-1) - expected.zero_points) * expected.scales.astype(np.float64)
-    return _compare_rounded(name, real, product, found)
+def _compare_bias(name: str, grid: _Grid, integers: Array, found: FileTensor) -> list[Mismatch]:
+    assert found.data is not None
+    wanted, there = integers.reshape(-1), found.data.reshape(-1)
+    return _compare_grid(name, grid, found) + compare_elements(name, "integer", wanted, there, 0)
 
 
 def _compare_rounded(name: str, real: Array, product: Array, found: FileTensor) -> list[Mismatch]:
-    mismatches = compare_per_channel(name, "scale", product.astype(np.float32), found.scales)
+    grid = _Grid(product.astype(np.float32), np.zeros(product.size, np.int64))
     steps = np.rint(real.reshape(-1) / product).astype(np.int32)
-    return mismatches + compare_elements(name, "integer", steps, found.data_1d())
+    return _compare_bias(name, grid, steps, found)
 
 
-def _product_scale(user: User, source: Source) -> Array | None:
-    """s_in * s_w of the operator that reads a bias, or None where they are not quantized."""
-    by_output = {r.output: r for r in source.roundings}
-    inputs = user.inputs
-    if user.op == "Add":
-        # a bias that the converter bound to the product before it
-        inputs = source.producers.get(user.inputs[1 - user.position], ("", ()))[1]
-    if len(inputs) < 2:
-        return None
-    activation, weight = by_output.get(inputs[0]), by_output.get(inputs[1])
-    if activation is None or weight is None:
-        return None
-    product: Array = weight.scales.astype(np.float64) * activation.scales.astype(np.float64)[0]
-    return product
+def _on_grid(bias: Rounding, product: Array) -> bool:
+    """Whether a bias has the scale that kernels demand, so that its integers stay as they are."""
+    if bias.dtype != "int32" or bias.zero_points.any() or bias.scales.size not in (1, product.size):
+        return False
+    return bool((np.abs(bias.scales - product) <= _BIAS_TOLERANCE * product).all())
 
 
-def _compare_plain(
-    name: str, values: Array, user: User, tensors: Mapping[str, FileTensor], source: Source
-) -> list[Mismatch]:
-    found = tensors.get(name) or tensors.get(f"{name}:bias")
-    if found is None or found.data is None:
-        return [Mismatch(name, "presence", "a constant", "nothing")]
-    product = _product_scale(user, source) if _is_bias(user, found) else None
-    if found.dtype == "int32" and product is not None:
-        return _compare_rounded(name, values.astype(np.float64), product, found)
-    return compare_elements(
-        name, "value", _canonical(values, user), _canonical_in_file(found, user)
-    )
+def _real(integers: Array, zeros: Array, rounding: Rounding) -> Array:
+    shape = [1] * integers.ndim
+    if rounding.axis is not None:
+        shape[rounding.axis] = -1
+    centered = integers.astype(np.float32) - zeros.reshape(shape)
+    real: Array = (centered * rounding.scales.reshape(shape)).astype(np.float32)
+    return real
 
 
-def _is_bias(user: User, found: FileTensor) -> bool:
-    bound = user.op == "Add" and found.reader in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
-    return bound or (user.op in ("Conv", "Gemm") and user.position == 2)
+def _spread(values: Array, size: int) -> Array:
+    return np.broadcast_to(values, (size,)) if values.size == 1 else values
 
 
-def _canonical(values: Array, user: User) -> Array:
-    """The source's order with output channels first."""
-    if user.op == "MatMul" or (user.op == "Gemm" and user.position == 1 and not user.transposed):
-        return channel_first(values, values.ndim - 1)
-    flat = user.op == "Add" or (user.op in ("Conv", "Gemm") and user.position == 2)
-    return values.reshape(-1) if flat else values
-
-
-def _canonical_in_file(found: FileTensor, user: User) -> Array:
-    """The file's constant brought into that order, by the operator that reads it."""
-    assert found.data is not None
-    if found.reader == "CONV_2D" and found.data.ndim == 4:
-        return found.data.transpose(0, 3, 1, 2)
-    if found.reader == "DEPTHWISE_CONV_2D" and found.data.ndim == 4:
-        return found.data.transpose(3, 0, 1, 2)
-    if user.op == "Add":
-        order = (0, 3, 1, 2) if found.data.ndim == 4 else tuple(range(found.data.ndim))
-        return found.data.transpose(order).reshape(-1)
-    return found.data
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)

@@ -1,0 +1,154 @@
+"""The first subgraph of a TFLite file: tensors by name, and which operator reads what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from edgecv.artifact.flatbuffer import check_flatbuffer
+from edgecv.errors import ModelLoadError, require
+from edgecv.verify.source import Array
+
+__all__ = ["FileModel", "FileOperator", "FileTensor", "read_tflite"]
+
+#: Types whose elements are compared; constants of others count as absent.
+_DTYPES = ("float32", "int8", "uint8", "int16", "int32", "int64")
+
+
+@dataclass(frozen=True, eq=False)
+class FileTensor:
+    """One tensor as it lies in the file.
+
+    Attributes:
+        name: Its name.
+        dtype: NumPy name.
+        scales: float32, empty for a float tensor.
+        zero_points: int64, as many.
+        axis: Channel dimension.
+        data: Elements of a constant, or None.
+    """
+
+    name: str
+    dtype: str
+    scales: Array
+    zero_points: Array
+    axis: int
+    data: Array | None
+
+
+@dataclass(frozen=True)
+class FileOperator:
+    """One operator.
+
+    Attributes:
+        op: Name in the schema.
+        inputs: Tensor names, "" where one is left out.
+        outputs: Tensor names.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FileModel:
+    """The file.
+
+    Attributes:
+        tensors: By name.
+        operators: In execution order.
+    """
+
+    tensors: Mapping[str, FileTensor]
+    operators: tuple[FileOperator, ...]
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[FileOperator, int]]:
+        """Tensor name → the operator that reads it first, and as which input."""
+        found: dict[str, tuple[FileOperator, int]] = {}
+        for operator in self.operators:
+            for position, name in enumerate(operator.inputs):
+                found.setdefault(name, (operator, position))
+        return found
+
+
+def read_tflite(data: bytes) -> FileModel:
+    """Read a file; a zip tail behind the flatbuffer does not matter.
+
+    Raises:
+        ModelLoadError: The flatbuffer is damaged, or two tensors have one name.
+        MissingExtraError: The TFLite schema is not installed.
+    """
+    require("tflite", "flatbuffers", extra="convert")
+    import tflite
+
+    # after this no offset leads outside: the generated readers below check nothing
+    check_flatbuffer(data)
+    return _read(tflite, data)
+
+
+def _read(tflite: Any, data: bytes) -> FileModel:
+    model = tflite.Model.GetRootAs(data, 0)
+    graph = model.Subgraphs(0)
+    tensors = [
+        _tensor(model, graph.Tensors(i), _names(tflite.TensorType))
+        for i in range(graph.TensorsLength())
+    ]
+    by_name = {tensor.name: tensor for tensor in tensors}
+    if len(by_name) != len(tensors):
+        names = [t.name for t in tensors]
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ModelLoadError(
+            f"two tensors of the TFLite file are called {twice!r}", cure="Convert the model again."
+        )
+    codes = _names(tflite.BuiltinOperator)
+    operators = [
+        _operator(model, graph.Operators(i), codes, [t.name for t in tensors])
+        for i in range(graph.OperatorsLength())
+    ]
+    return FileModel(by_name, tuple(operators))
+
+
+def _names(enumeration: type) -> dict[int, str]:
+    return {code: name for name, code in vars(enumeration).items() if not name.startswith("_")}
+
+
+def _operator(model: Any, op: Any, codes: Mapping[int, str], names: list[str]) -> FileOperator:
+    code = model.OperatorCodes(op.OpcodeIndex())
+    # codes up to 127 may stand in the old field alone (schema.fbs, OperatorCode)
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    inputs = [op.Inputs(j) for j in range(op.InputsLength())]
+    outputs = [op.Outputs(j) for j in range(op.OutputsLength())]
+    return FileOperator(
+        codes.get(number, str(number)),
+        tuple(names[i] if i >= 0 else "" for i in inputs),
+        tuple(names[i] for i in outputs),
+    )
+
+
+def _tensor(model: Any, tensor: Any, types: Mapping[int, str]) -> FileTensor:
+    name = (tensor.Name() or b"").decode("utf-8", "replace")
+    dtype = types.get(tensor.Type(), "unknown").lower()
+    shape = tuple(tensor.Shape(j) for j in range(tensor.ShapeLength()))
+    buffer = model.Buffers(tensor.Buffer())
+    elements = None
+    if buffer.DataLength() and dtype in _DTYPES and tensor.Sparsity() is None:
+        elements = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype).reshape(shape)
+    scales, zeros, axis = _quantization(tensor.Quantization())
+    return FileTensor(name, dtype, scales, zeros, axis, elements)
+
+
+def _quantization(said: Any) -> tuple[Array, Array, int]:
+    if said is None or not said.ScaleLength():
+        return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
+    zeros = (
+        said.ZeroPointAsNumpy()
+        if said.ZeroPointLength()
+        else np.zeros(said.ScaleLength(), np.int64)
+    )
+    return said.ScaleAsNumpy(), zeros, int(said.QuantizedDimension())
