@@ -199,7 +199,7 @@ def _calibration(
         return {"pictures": data.get("pictures"), "digest": data.get("fingerprint")}
     digest = hashlib.sha256()
     for batch in quantized:
-        digest.update(np.ascontiguousarray(batch))
+        digest.update(batch.tobytes())
     return {"pictures": sum(map(len, quantized)), "digest": f"sha256:{digest.hexdigest()}"}
 
 
