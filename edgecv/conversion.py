@@ -18,7 +18,6 @@ from typing import Any
 import edgecv_converters
 from edgecv import artifact
 from edgecv.artifact.manifest import Manifest
-from edgecv.artifact.tflite_tail import ULTRALYTICS
 from edgecv.errors import GateError, InputError, UnsupportedError
 from edgecv.results import ConversionResult
 from edgecv.verify.parameters import Mismatch, compare_parameters
@@ -196,7 +195,7 @@ def _attachments(target: str, manifest: Manifest) -> dict[str, bytes] | None:
     """What other programs look for beside a TFLite model."""
     if target != "tflite" or not manifest.labels:
         return None
-    return {ULTRALYTICS: json.dumps(ultralytics_metadata(manifest)).encode()}
+    return {"metadata.json": json.dumps(ultralytics_metadata(manifest)).encode()}
 
 
 def _verify(path: Path, source: _Source, target: str) -> dict[str, Any]:

@@ -16,12 +16,10 @@ from typing import Final
 from edgecv.artifact.containers import Parts, holds_traces
 from edgecv.errors import InputError
 
-__all__ = ["MEMBER", "ULTRALYTICS", "make_tail", "split"]
+__all__ = ["MEMBER", "make_tail", "split"]
 
 #: Member that holds the manifest; the first one, so that a tail cut off early still shows its name.
 MEMBER: Final = "edgecv.json"
-#: Member with the keys that Ultralytics reads.
-ULTRALYTICS: Final = "metadata.json"
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
@@ -60,17 +58,14 @@ def make_tail(start: int, document: bytes, members: Mapping[str, bytes]) -> byte
                 cure="Use letters, digits, '.', '_' and '-'.",
             )
     files = [(MEMBER, document), *sorted(members.items())]
-    local, entries = bytearray(), {}
+    local, central = bytearray(), bytearray()
     for name, content in files:
         crc, size, raw = zlib.crc32(content), len(content), name.encode("ascii")
         offset = start + len(local)
         common = (_VERSION, 0, 0, 0, _DAY_ONE, crc, size, size, len(raw), 0)
         local += _LOCAL.pack(_LOCAL_SIGN, *common) + raw + content
-        entry = _CENTRAL.pack(_CENTRAL_SIGN, _MADE_BY_UNIX, *common, 0, 0, 0, _MODE, offset)
-        entries[name] = entry + raw
-    # Ultralytics takes the first name of the directory for its own
-    order = sorted(entries, key=lambda name: name != ULTRALYTICS)
-    central = b"".join(entries[name] for name in order)
+        central += _CENTRAL.pack(_CENTRAL_SIGN, _MADE_BY_UNIX, *common, 0, 0, 0, _MODE, offset)
+        central += raw
     at, count = start + len(local), len(files)
     end = _END.pack(_END_SIGN, 0, 0, count, count, len(central), at, 0)
     return bytes(local + central + end)
