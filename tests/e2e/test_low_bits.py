@@ -56,7 +56,13 @@ class Bench:
 def bench(demo: Path) -> Bench:
     dataset = load_json(demo / "data.json")
     recipe = dataclasses.replace(
-        Recipe.load(demo / "recipe.yaml"), bits=BITS, qat_epochs=4, qat_lr=2e-3
+        Recipe.load(demo / "recipe.yaml"),
+        bits=BITS,
+        qat_epochs=2,
+        qat_lr=2e-3,
+        # ranges and BatchNorm statistics stand from the start, so that nothing but learning helps:
+        # tracking them alone wins back two thirds of what 4 bits cost
+        freeze_after=0.0,
     )
     train, val, test = (Pictures(dataset.of(s), DEMO_PREPROCESS) for s in ("train", "val", "test"))
     model = load_float_model(demo)
