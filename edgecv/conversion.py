@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,19 @@ from typing import Any
 import edgecv_converters
 from edgecv import artifact
 from edgecv.artifact.manifest import Manifest
-from edgecv.errors import GateError, InputError, UnsupportedError
+from edgecv.errors import InputError, UnsupportedError
 from edgecv.results import ConversionResult
-from edgecv.verify.parameters import Mismatch, compare_parameters
+from edgecv.verify.gates import VerificationFailedError, VerificationReport, shortened
+from edgecv.verify.options import VerifyOptions
+from edgecv.verify.origin import Origin
+from edgecv.verify.verifier import Verifier, require_engines
+from edgecv_converters import ReadOptions
 from edgecv_converters.model_info import ultralytics_metadata
 
-__all__ = ["artifact_stem", "convert", "convert_all", "plan"]
+__all__ = ["VerifyOptions", "artifact_stem", "convert", "convert_all", "plan"]
 
 _TOOLS = ("edgecv", "onnx", "numpy", "openvino")
 _PRECISION_TAG = {"int8": "int8", "float32": "float"}
-
-
-@dataclass(frozen=True)
-class _Source:
-    path: Path
-    file: artifact.ModelFile
 
 
 def convert(
@@ -42,6 +40,9 @@ def convert(
     out: str | Path = ".",
     overwrite: bool = False,
     verify: bool = True,
+    batch: int | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    verify_options: VerifyOptions | None = None,
 ) -> ConversionResult:
     """Convert an ONNX file to one target.
 
@@ -52,18 +53,27 @@ def convert(
         target: ``"tflite"``, ``"openvino"`` or ``"onnx"``.
         out: Folder for the artifact, made when missing. The file is ``<stem>.<int8|float>.<suffix>``.
         overwrite: Replace an artifact that exists.
-        verify: Read every quantization parameter of the artifact back and compare it with the source.
+        verify: Compare the artifact with the source before it appears: every parameter, and what both
+            compute. Without it the manifest says that the artifact is not verified.
+        batch: Size of an open batch (the first dimension of every input); None stands for 1.
+        shapes: Name of an input → its whole shape, where it leaves other dimensions open.
+        verify_options: Pictures to verify on, and where to keep an artifact that fails.
 
     Returns:
         Where the artifact is, its manifest, the verification report and the plan.
 
     Raises:
         ModelLoadError: *model* is not a readable ONNX file.
-        UnsupportedError: An unknown target, or operators without a rule (all are listed).
-        InputError: The artifact exists.
-        GateError: The artifact does not carry the source's parameters; nothing is written.
+        UnsupportedError: An unknown target, operators without a rule (all are listed), or an open
+            dimension without a size.
+        InputError: The artifact exists, or the sizes do not fit the model.
+        MissingExtraError: An engine that verification needs is not installed.
+        GateError: The artifact is not what the source is; nothing is written.
     """
-    return convert_all(model, [target], out=out, overwrite=overwrite, verify=verify)[0]
+    return convert_all(
+        model, [target], out=out, overwrite=overwrite, verify=verify,
+        read=ReadOptions(batch, dict(shapes or {})), verify_options=verify_options,
+    )[0]  # fmt: skip
 
 
 def convert_all(
@@ -74,6 +84,8 @@ def convert_all(
     stem: str | None = None,
     overwrite: bool = False,
     verify: bool = True,
+    read: ReadOptions | None = None,
+    verify_options: VerifyOptions | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[ConversionResult, ...]:
     """Convert an ONNX file to several targets, all or nothing.
@@ -84,7 +96,9 @@ def convert_all(
         out: Folder for the artifacts.
         stem: Start of the file names; by default the model's name without ``.qdq``, ``.float``, ``.onnx``.
         overwrite: Replace artifacts that exist.
-        verify: Read the parameters back before anything is renamed.
+        verify: Run the gates of every artifact before anything is renamed.
+        read: Sizes for dimensions that the model leaves open.
+        verify_options: As in :func:`convert`.
         progress: Called with a line per target.
 
     Returns:
@@ -94,7 +108,14 @@ def convert_all(
         EdgecvError: As :func:`convert`.
     """
     _check_targets(targets)
-    source = _read_source(Path(model))
+    options = verify_options or VerifyOptions()
+    if verify:
+        require_engines(targets, instead=" (or convert without it: --no-verify, verify=False)")
+    source = Origin.of(Path(model), read)
+    verifier = Verifier(source.body, source.manifest, options) if verify else None
+    if verifier is not None:
+        # pictures that cannot be used should say so first
+        _ = verifier.samples
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"'{folder}' is not a folder", cure="Name a folder with --out.")
@@ -106,7 +127,11 @@ def convert_all(
         for target in targets:
             if progress:
                 progress(f"{source.path.name} to {target}")
-            results.append(_make(source, target, work, stem or artifact_stem(source.path), verify))
+            made = _make(source, target, work, stem or artifact_stem(source.path), verifier)
+            if made.verification is not None and not made.verification.verified:
+                kept = _keep_failed(made, options.keep_failed, overwrite=overwrite)
+                raise _failed(made.verification, source.path, kept)
+            results.append(made)
         finals = {path: folder / path.name for path in sorted(work.iterdir())}
         _refuse_existing(list(finals.values()), overwrite=overwrite, source=source.path)
         artifact.replace_all(finals)
@@ -117,14 +142,19 @@ def convert_all(
             folder.rmdir()
 
 
-def plan(model: str | Path, target: str = "tflite") -> Any:
+def plan(model: str | Path, target: str = "tflite", *, read: ReadOptions | None = None) -> Any:
     """What a conversion would do, without writing: an ``edgecv_converters`` plan that prints itself.
+
+    Args:
+        model: ONNX file.
+        target: Name of the target.
+        read: As in :func:`convert_all`.
 
     Raises:
         EdgecvError: As :func:`convert`.
     """
     _check_targets([target])
-    return edgecv_converters.plan_model(_read_source(Path(model)).file.body, target)
+    return edgecv_converters.plan_model(Origin.of(Path(model), read).body, target)
 
 
 def artifact_stem(path: Path) -> str:
@@ -153,20 +183,11 @@ def _check_targets(targets: Sequence[str]) -> None:
         )
 
 
-def _read_source(path: Path) -> _Source:
-    file = artifact.read(path)
-    if file.kind != "onnx":
-        raise UnsupportedError(
-            f"'{path}' is a {file.kind} file",
-            cure="Conversion starts from ONNX; name the .onnx file.",
-        )
-    return _Source(path, file)
-
-
-def _make(source: _Source, target: str, work: Path, stem: str, verify: bool) -> ConversionResult:
-    """Write one sealed and verified artifact into *work*."""
-    parent = source.file.manifest
-    converted = edgecv_converters.convert_model(source.file.body, target, manifest=parent)
+def _make(
+    source: Origin, target: str, work: Path, stem: str, verifier: Verifier | None
+) -> ConversionResult:
+    """Write one sealed artifact into *work*; its manifest says what the verification found."""
+    converted = edgecv_converters.convert_model(source.body, target, manifest=source.manifest)
     manifest = _manifest(source, converted)
     base = f"{stem}.{_PRECISION_TAG[converted.precision]}"
     main_suffix = next(s for s in converted.files if s != ".bin")
@@ -176,47 +197,60 @@ def _make(source: _Source, target: str, work: Path, stem: str, verify: bool) -> 
         (work / f"{base}.bin").write_bytes(weights)
     body, files = converted.files[main_suffix], _attachments(target, manifest)
     path.write_bytes(artifact.seal(target, body, weights, manifest, extra_files=files))
-    verification: dict[str, Any] = {"verified": False}
-    if verify:
-        verification = _verify(path, source, target)
-        manifest = replace(manifest, verification=verification)
+    found: VerificationReport | None = None
+    if verifier is not None:
+        found = verifier.verify(path, converted.plan)
+        manifest = replace(manifest, verification=found.to_json())
         path.write_bytes(artifact.seal(target, body, weights, manifest, extra_files=files))
     sealed = artifact.read(path).manifest
     assert sealed is not None
+    assert sealed.verification is not None
     report = {
-        "warnings": list(converted.warnings),
-        **verification,
+        "warnings": [*converted.warnings, *(found.warnings if found else ())],
+        **sealed.verification,
+        **(found.listing_to_json() if found else {}),
         "plan": converted.plan.statistics(),
     }
-    return ConversionResult(target, path, converted.precision, sealed, report, converted.plan)
+    return ConversionResult(
+        target, path, converted.precision, sealed, report, converted.plan, found
+    )
+
+
+def _keep_failed(made: ConversionResult, folder: Path | None, *, overwrite: bool) -> str:
+    """Move an artifact that failed to *folder*, if there is one; a sentence about what became of it."""
+    if folder is None:
+        return "Nothing was written"
+    files = [made.path, *([made.path.with_suffix(".bin")] if made.target == "openvino" else [])]
+    finals = {path: folder / path.name for path in files}
+    present = [final for final in finals.values() if final.exists()]
+    if present and not overwrite:
+        return f"Nothing was written: '{present[0]}' exists (use --overwrite)"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, final in finals.items():
+        shutil.move(path, final)
+    return f"The artifact is kept as '{finals[made.path]}'"
+
+
+def _failed(found: VerificationReport, source: Path, kept: str) -> VerificationFailedError:
+    gates = shortened([f"{gate.name}: {gate.detail}" for gate in found.failed])
+    return VerificationFailedError(
+        f"the {found.target} artifact is not what '{source}' is: {gates}",
+        cure=f"{kept}. Please report it, or use another target.",
+        report=found,
+    )
 
 
 def _attachments(target: str, manifest: Manifest) -> dict[str, bytes] | None:
     """What other programs look for beside a TFLite model."""
     if target != "tflite" or not manifest.labels:
         return None
-    return {"metadata.json": json.dumps(ultralytics_metadata(manifest)).encode()}
+    batch = manifest.inputs[0].shape[:1] if manifest.inputs else ()
+    return {"metadata.json": json.dumps(ultralytics_metadata(manifest, *batch)).encode()}
 
 
-def _verify(path: Path, source: _Source, target: str) -> dict[str, Any]:
-    mismatches = compare_parameters(path, source.file.body)
-    if mismatches:
-        raise GateError(
-            f"the {target} artifact does not carry the parameters of '{source.path}': {_list(mismatches)}",
-            cure="This is a fault of the converter; nothing was written. Please report it.",
-        )
-    return {"verified": True, "gates": {"parameters": "equal to the source, bit for bit"}}
-
-
-def _list(mismatches: Sequence[Mismatch], shown: int = 5) -> str:
-    more = f" and {len(mismatches) - shown} more" if len(mismatches) > shown else ""
-    return "; ".join(str(m) for m in mismatches[:shown]) + more
-
-
-def _manifest(source: _Source, converted: edgecv_converters.Converted) -> Manifest:
+def _manifest(source: Origin, converted: edgecv_converters.Converted) -> Manifest:
     """The source's manifest, or a bare one, with what this file is."""
-    old = source.file.manifest
-    base = old or Manifest(
+    base = source.manifest or Manifest(
         labels=(), preprocess=None, inputs=(), outputs=(), precision=converted.precision
     )
     return replace(
@@ -226,10 +260,18 @@ def _manifest(source: _Source, converted: edgecv_converters.Converted) -> Manife
         precision=converted.precision,
         quantizers=converted.quantizers,
         left_out=converted.left_out,
-        parent={"identity": source.file.identity, "kind": "onnx"},
+        parent=_parent(source),
         tools={**base.tools, **_versions()},
-        verification=None,
+        verification={"verified": False},
     )
+
+
+def _parent(source: Origin) -> dict[str, Any]:
+    """Which file, how it was read, and the digest of what it then was, where that is something else."""
+    said = {"identity": source.file.identity, "kind": "onnx", **source.read.to_json()}
+    if source.body != source.file.body:
+        said["prepared"] = artifact.sha256(source.body)
+    return said
 
 
 def _versions() -> dict[str, str]:

@@ -105,6 +105,8 @@ class ConversionResult:
         manifest: As sealed into it.
         report: Warnings, result of the verification and statistics of the plan, JSON-ready.
         plan: What was done and why; ``str`` prints it.
+        verification: What the gates found (``edgecv.verify.gates.VerificationReport``), or None when
+            they did not run; ``str`` prints it.
     """
 
     target: str
@@ -113,3 +115,4 @@ class ConversionResult:
     manifest: Manifest
     report: dict[str, Any] = field(default_factory=dict)
     plan: Any = None
+    verification: Any = None

@@ -6,16 +6,34 @@ come with the first call, engines never for the targets tflite and onnx.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgecv.artifact.manifest import Manifest
-from edgecv.errors import require
+from edgecv.errors import InputError, require
 from edgecv_converters.converted import Converted
+from edgecv_converters.options import ReadOptions
 from edgecv_converters.plan import Plan
 from edgecv_converters.targets import TARGETS
 
-__all__ = ["TARGETS", "Converted", "Plan", "convert_model", "plan_model"]
+__all__ = [
+    "TARGETS",
+    "Converted",
+    "Plan",
+    "ReadOptions",
+    "convert_model",
+    "list_operators",
+    "plan_model",
+    "prepare_source",
+]
 
 
-def convert_model(source: bytes, target: str, *, manifest: Manifest | None = None) -> Converted:
+def convert_model(
+    source: bytes,
+    target: str,
+    *,
+    manifest: Manifest | None = None,
+    options: ReadOptions | None = None,
+) -> Converted:
     """Convert an ONNX model in memory.
 
     Quantizers of a QDQ model keep their scales and zero points bit for bit (uint8 becomes int8 by -128),
@@ -23,27 +41,31 @@ def convert_model(source: bytes, target: str, *, manifest: Manifest | None = Non
     that is gone afterwards.
 
     Args:
-        source: A whole ONNX file, float32 or QDQ (int8 or uint8), opset 11 to 21, batch 1 or dynamic.
+        source: A whole ONNX file, float32 or QDQ (int8 or uint8), opset 11 to 21.
         target: One of :data:`TARGETS`.
         manifest: Labels and preprocessing for the metadata that other programs read; None leaves them out.
+        options: Sizes for dimensions that *source* leaves open; without any, an open batch is 1.
 
     Raises:
-        UnsupportedError: An unknown target, or operators without a rule (one error lists all).
+        UnsupportedError: An unknown target, operators without a rule (one error lists all), or an open
+            dimension other than the batch.
+        InputError: *options* do not fit the model.
         ModelLoadError: *source* is damaged or contradicts itself.
         MissingExtraError: The extra ``convert`` (for OpenVINO also ``openvino``) is not installed.
     """
     _require_extra()
     from edgecv_converters import api
 
-    return api.convert_model(source, target, manifest=manifest)
+    return api.convert_model(source, target, manifest=manifest, options=options)
 
 
-def plan_model(source: bytes, target: str) -> Plan:
+def plan_model(source: bytes, target: str, *, options: ReadOptions | None = None) -> Plan:
     """What :func:`convert_model` would write, without writing it.
 
     Args:
         source: A whole ONNX file.
         target: One of :data:`TARGETS`.
+        options: As in :func:`convert_model`.
 
     Raises:
         EdgecvError: As :func:`convert_model`.
@@ -51,7 +73,50 @@ def plan_model(source: bytes, target: str) -> Plan:
     _require_extra()
     from edgecv_converters import api
 
-    return api.plan_model(source, target)
+    return api.plan_model(source, target, options=options)
+
+
+def prepare_source(
+    source: bytes, options: ReadOptions | None = None, *, folder: Path | None = None
+) -> bytes:
+    """The source in the form that every target starts from.
+
+    Data that it keeps in other files is read in, open dimensions get their sizes, and operators that
+    then compute constants (Shape, Gather, Concat, …) are replaced by their results. A file that needs
+    nothing of it comes back as it is; so does a prepared one.
+
+    Args:
+        source: A whole ONNX file, without a manifest.
+        options: As in :func:`convert_model`.
+        folder: Where the file lies, for data beside it; None refuses such data.
+
+    Raises:
+        EdgecvError: As :func:`convert_model`.
+    """
+    _require_extra()
+    from edgecv_converters.prepare import prepare
+
+    return prepare(source, options, folder)
+
+
+def list_operators(form: str = "table") -> str:
+    """Which operators each target takes, in which types, and the tests that verify it.
+
+    Args:
+        form: ``"table"`` for a terminal, or ``"markdown"``: the text of ``docs/support.md``.
+
+    Raises:
+        InputError: Another form.
+        MissingExtraError: The extra ``convert`` is not installed.
+    """
+    _require_extra()
+    from edgecv_converters import support
+
+    if form not in support.FORMATS:
+        raise InputError(
+            f"unknown form {form!r} of the list", cure=f"Forms: {', '.join(support.FORMATS)}."
+        )
+    return support.to_markdown() if form == "markdown" else support.to_text()
 
 
 def _require_extra() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgecv.artifact.manifest import Manifest
 from edgecv.spec.types import TensorSpec
 from edgecv_converters.converted import Converted
 from edgecv_converters.ir import Graph
+from edgecv_converters.leave_out import leave_out
 from edgecv_converters.onnx import writer as onnx_writer
 from edgecv_converters.openvino import writer as openvino_writer
+from edgecv_converters.options import ReadOptions
 from edgecv_converters.passes import PIPELINE, READING, PassContext, run
 from edgecv_converters.plan import Plan
+from edgecv_converters.prepare import prepare
 from edgecv_converters.reader import read
 from edgecv_converters.records import edge_specs
 from edgecv_converters.targets import load
@@ -22,16 +27,26 @@ from edgecv_converters.verbatim import plan_verbatim
 __all__ = ["convert_model", "plan_model"]
 
 
-def plan_model(source: bytes, target: str) -> Plan:
+def plan_model(source: bytes, target: str, *, options: ReadOptions | None = None) -> Plan:
     """See :func:`edgecv_converters.plan_model`."""
-    return _plan(read(source), target)[0]
+    source = prepare(source, options)
+    reduced, left_out = leave_out(source, load(target).leave_out)
+    return replace(_plan(read(reduced), target)[0], left_out=left_out)
 
 
-def convert_model(source: bytes, target: str, *, manifest: Manifest | None = None) -> Converted:
+def convert_model(
+    source: bytes,
+    target: str,
+    *,
+    manifest: Manifest | None = None,
+    options: ReadOptions | None = None,
+) -> Converted:
     """See :func:`edgecv_converters.convert_model`."""
-    load(target)
+    spec = load(target)
+    source, left_out = leave_out(prepare(source, options), spec.leave_out)
     graph = read(source)
     plan, precision = _plan(graph, target)
+    plan = replace(plan, left_out=left_out)
     if target == "tflite":
         inputs, outputs = _tflite_specs(plan, plan.inputs), _tflite_specs(plan, plan.outputs)
         metadata = (

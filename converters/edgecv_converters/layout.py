@@ -173,7 +173,9 @@ class Layout:
         """
         factors = _flat(self)
         by_stride = sorted(range(len(factors)), key=lambda i: factors[i].stride)
-        cut = _cut([factors[i] for i in by_stride], self.offset, physical_size)
+        # what is read does not depend on the logical order: joined in physical order, runs may start anywhere
+        runs = _coalesce(factors[i] for i in reversed(by_stride))
+        cut = _cut(runs[::-1], self.offset, physical_size)
         if cut is None:
             return None
         slice_shape, begin, slice_size = cut

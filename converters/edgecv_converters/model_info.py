@@ -31,8 +31,12 @@ def model_info(manifest: Manifest) -> dict[str, str]:
     return info
 
 
-def ultralytics_metadata(manifest: Manifest) -> dict[str, object]:
+def ultralytics_metadata(manifest: Manifest, batch: int = 1) -> dict[str, object]:
     """Keys that ``ultralytics.YOLO`` reads from a classifier's file; in ONNX each value is its ``repr``.
+
+    Args:
+        manifest: Of the file.
+        batch: Pictures that it takes at once.
 
     >>> ultralytics_metadata(Manifest(("cat", "dog"), None, (), (), "int8"))["names"]
     {0: 'cat', 1: 'dog'}
@@ -41,7 +45,7 @@ def ultralytics_metadata(manifest: Manifest) -> dict[str, object]:
         "description": "edgecv classification model",
         "task": "classify",
         "stride": 1,
-        "batch": 1,
+        "batch": batch,
         "channels": 3,
         "names": dict(enumerate(manifest.labels)),
         "args": {},

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, ModelProto, defs
+from onnx import ModelProto
 
 from edgecv.errors import ModelLoadError, UnsupportedError
+from edgecv_converters.binding import bind
+from edgecv_converters.consistency import check_sizes
 from edgecv_converters.ir import Array, Constant, Graph, Node
-from edgecv_converters.shapes import bind_batch, infer_values
+from edgecv_converters.nodes import constant_value, is_constant, read_node, texts
+from edgecv_converters.options import ReadOptions
+from edgecv_converters.shapes import infer_values
 from edgecv_converters.tensors import to_array
 
-__all__ = ["OPSETS", "parse", "read"]
+__all__ = ["MAX_BYTES", "OPSETS", "parse", "parse_open", "read", "sort", "to_graph"]
 
 #: Operator sets whose definitions were read and tested, first and last.
 OPSETS: Final = (11, 21)
-_MAX_BYTES = 2**31 - 1
+#: Where protobuf messages end.
+MAX_BYTES: Final = 2**31 - 1
+#: Characters; errors repeat names.
+_MAX_NAME: Final = 1000
 _REEXPORT = "The file is damaged or not ONNX; export the model again."
 
 
 def parse(data: bytes) -> Any:
-    """Parse bytes as an ``onnx.ModelProto`` with a graph and a known operator set, batch bound to 1.
+    """Parse bytes as an ``onnx.ModelProto`` with a graph, a known operator set and static inputs.
+
+    An open batch becomes 1; other sizes are given before, by :func:`edgecv_converters.prepare_source`.
 
     Raises:
         ModelLoadError: The bytes are no ONNX model.
-        UnsupportedError: An operator set or a feature that is not read.
+        UnsupportedError: An operator set or a feature that is not read, or an open dimension.
     """
-    if len(data) > _MAX_BYTES:
+    model = parse_open(data)
+    bind(model, ReadOptions())
+    return model
+
+
+def parse_open(data: bytes) -> Any:
+    """As :func:`parse`, with the inputs as the file has them."""
+    if len(data) > MAX_BYTES:
         raise ModelLoadError(f"the model has {len(data)} bytes", cure="ONNX files end at 2 GiB.")
     model = ModelProto()
     try:
@@ -48,10 +63,12 @@ def parse(data: bytes) -> Any:
     if model.graph.sparse_initializer:
         raise UnsupportedError("the model has sparse constants", cure="Export it with dense ones.")
     try:
-        _opsets(model)
-        bind_batch(model)
+        damaged = next((text for text in texts(model) if not _is_text(text)), None)
     except UnicodeDecodeError as error:
         raise ModelLoadError(f"a name in the file is not text ({error})", cure=_REEXPORT) from error
+    if damaged is not None:
+        raise ModelLoadError(f"a name in the file is not text ({damaged[:80]!r})", cure=_REEXPORT)
+    _opsets(model)
     return model
 
 
@@ -66,23 +83,34 @@ def read(data: bytes) -> Graph:
 
     Raises:
         ModelLoadError: Not an ONNX model; a constant that does not fit its dimensions; a tensor that
-            nothing produces or two operators produce; a cycle; shapes that contradict each other.
+            nothing produces or two operators produce; a cycle; shapes that contradict each other; a
+            computed tensor without elements.
         UnsupportedError: Operator sets outside :data:`OPSETS`, external data, dynamic dimensions other
             than the batch, functions, sparse tensors.
     """
-    model = parse(data)
-    try:
-        return _read(model)
-    except UnicodeDecodeError as error:
-        raise ModelLoadError(f"a name in the file is not text ({error})", cure=_REEXPORT) from error
+    graph = to_graph(parse(data))
+    for name in graph.outputs:
+        if name in graph.constants:
+            raise UnsupportedError(
+                f"the output {name!r} is a constant",
+                cure="Export the model without it; every output must depend on an input.",
+            )
+    for value in graph.values.values():
+        if value.shape is not None and 0 in value.shape:
+            raise ModelLoadError(
+                f"the tensor {value.name!r} has dimensions {list(value.shape)}", cure=_REEXPORT
+            )
+    check_sizes(graph)
+    return graph
 
 
-def _read(model: Any) -> Graph:
+def to_graph(model: Any) -> Graph:
+    """The graph of an ``onnx.ModelProto`` with static inputs; see :func:`read` for the errors."""
     opsets = _opsets(model)
     constants = _constants(model.graph)
     inputs = tuple(i.name for i in model.graph.input if i.name not in constants)
     outputs = tuple(o.name for o in model.graph.output)
-    nodes = [_node(proto, opsets) for proto in model.graph.node if not _is_constant(proto)]
+    nodes = [read_node(proto, opsets) for proto in model.graph.node if not is_constant(proto)]
     nodes = _sorted(nodes, known={*constants, *inputs})
     produced = {*constants, *inputs, *(name for node in nodes for name in node.outputs)}
     for name in outputs:
@@ -92,6 +120,42 @@ def _read(model: Any) -> Graph:
         raise ModelLoadError("two inputs or outputs have the same name", cure=_REEXPORT)
     values = infer_values(model, constants, inputs, nodes)
     return Graph(tuple(nodes), values, constants, inputs, outputs, opsets[""])
+
+
+def _is_text(name: Any) -> bool:
+    """Protobuf gives bytes for what is no UTF-8; control characters break the files that names go into."""
+    return isinstance(name, str) and len(name) <= _MAX_NAME and not any(c < " " for c in name)
+
+
+def sort(model: Any) -> bool:
+    """Put the operators of an ``onnx.ModelProto`` in the order in which they can run, in place.
+
+    Returns:
+        Whether they were in another one, which ONNX forbids and some tools write.
+
+    Raises:
+        ModelLoadError: There is none.
+    """
+    graph = model.graph
+    constants = [proto for proto in graph.node if is_constant(proto)]
+    known = {t.name for t in graph.initializer} | {v.name for v in graph.input}
+    known.update(name for proto in constants for name in proto.output)
+    seen = {"", *known}
+    for proto in graph.node:
+        if not seen.issuperset(proto.input):
+            break
+        seen.update(proto.output)
+    else:
+        return False
+    opsets = _opsets(model)
+    computing = [proto for proto in graph.node if not is_constant(proto)]
+    nodes = [read_node(proto, opsets) for proto in computing]
+    position = {id(node): i for i, node in enumerate(nodes)}
+    order = [computing[position[id(node)]] for node in _sorted(nodes, known)]
+    copies = [type(p).FromString(p.SerializeToString()) for p in (*constants, *order)]
+    del graph.node[:]
+    graph.node.extend(copies)
+    return True
 
 
 def _opsets(model: Any) -> dict[str, int]:
@@ -107,10 +171,6 @@ def _opsets(model: Any) -> dict[str, int]:
     return opsets
 
 
-def _is_constant(proto: Any) -> bool:
-    return proto.op_type == "Constant" and proto.domain in ("", "ai.onnx")
-
-
 def _constants(graph: Any) -> dict[str, Constant]:
     found: dict[str, Constant] = {}
 
@@ -122,69 +182,11 @@ def _constants(graph: Any) -> dict[str, Constant]:
     for tensor in graph.initializer:
         add(tensor.name, to_array(tensor))
     for proto in graph.node:
-        if _is_constant(proto):
+        if is_constant(proto):
             if len(proto.output) != 1:
                 raise ModelLoadError(f"a Constant has {len(proto.output)} outputs", cure=_REEXPORT)
-            add(proto.output[0], _constant_value(proto))
+            add(proto.output[0], constant_value(proto))
     return found
-
-
-def _constant_value(proto: Any) -> Array:
-    import numpy as np
-
-    for attribute in proto.attribute:
-        if attribute.name == "value" and attribute.type == AttributeProto.TENSOR:
-            return to_array(attribute.t)
-        if attribute.name in ("value_float", "value_floats"):
-            return np.asarray(_attribute(attribute), np.float32)
-        if attribute.name in ("value_int", "value_ints"):
-            return np.asarray(_attribute(attribute), np.int64)
-    raise UnsupportedError(
-        f"the Constant {proto.output[0]!r} holds no tensor of numbers",
-        cure="Export the model without it.",
-    )
-
-
-def _node(proto: Any, opsets: Mapping[str, int]) -> Node:
-    domain = "" if proto.domain == "ai.onnx" else proto.domain
-    outputs = tuple(proto.output)
-    name = proto.name or f"{proto.op_type}:{outputs[0] if outputs else ''}"
-    return Node(
-        name=name,
-        op=proto.op_type,
-        domain=domain,
-        version=_since_version(proto.op_type, domain, opsets.get(domain, 1)),
-        inputs=tuple(proto.input),
-        outputs=outputs,
-        attributes={a.name: _attribute(a) for a in proto.attribute},
-        sources=(name,),
-    )
-
-
-def _since_version(op: str, domain: str, opset: int) -> int:
-    """Version of the definition that *opset* selects; the operator set's own for operators unknown to onnx."""
-    try:
-        return int(defs.get_schema(op, opset, domain).since_version)
-    except defs.SchemaError:
-        return opset
-
-
-def _attribute(attribute: Any) -> Any:
-    """Value of an attribute; None for graphs, references and other kinds that no rule reads."""
-    kind = attribute.type
-    if kind == AttributeProto.INT:
-        return int(attribute.i)
-    if kind == AttributeProto.FLOAT:
-        return float(attribute.f)
-    if kind == AttributeProto.STRING:
-        return attribute.s.decode("utf-8", "replace")
-    if kind == AttributeProto.INTS:
-        return tuple(attribute.ints)
-    if kind == AttributeProto.FLOATS:
-        return tuple(attribute.floats)
-    if kind == AttributeProto.TENSOR:
-        return to_array(attribute.t)
-    return None
 
 
 def _sorted(nodes: list[Node], known: set[str]) -> list[Node]:

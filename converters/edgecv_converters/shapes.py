@@ -1,4 +1,4 @@
-"""Shapes and types of every activation: batch bound to 1, then ONNX's own shape inference."""
+"""Shapes and types of every activation, by ONNX's own inference from static inputs."""
 
 from __future__ import annotations
 
@@ -8,58 +8,30 @@ from typing import Any, Final
 
 from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
-from edgecv.errors import ModelLoadError, UnsupportedError
+from edgecv.errors import ModelLoadError
 from edgecv_converters.ir import Constant, Node, Value
-from edgecv_converters.tensors import MAX_ELEMENTS, dtype_name
+from edgecv_converters.nodes import schema_of
+from edgecv_converters.tensors import MAX_ELEMENTS, MAX_RANK, dtype_name
 
-__all__ = ["bind_batch", "infer_values"]
+__all__ = ["infer_values"]
 
 #: Constants up to this many elements may be shapes, axes or pads, which inference needs to see.
 _SMALL: Final = 64
+#: Elements; a bias of 65,536 channels is a vector, too.
+_LONGEST_SHAPE: Final = 2**16
+_REFUSALS: Final = (
+    shape_inference.InferenceError,
+    checker.ValidationError,
+    ValueError,
+    RuntimeError,
+)
 _REEXPORT = "The file is damaged; export the model again."
-
-
-def bind_batch(model: Any) -> None:
-    """Set every dynamic batch dimension (the first of each input) of a ModelProto to 1, in place.
-
-    Declared shapes of intermediate tensors are dropped (inference computes them anew); outputs keep
-    those dimensions that are numbers, and the batch where it has the input's name.
-
-    Raises:
-        UnsupportedError: An input is no tensor, has no shape, or another dimension is dynamic.
-    """
-    constants = {t.name for t in model.graph.initializer}
-    bound: set[str] = set()
-    for value in model.graph.input:
-        if value.name in constants:
-            continue
-        if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-            raise UnsupportedError(
-                f"the input {value.name!r} is not a tensor of known rank",
-                cure="Export with example inputs.",
-            )
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if dim.HasField("dim_value") and dim.dim_value > 0:
-                continue
-            if dim.HasField("dim_value") or axis != 0:
-                said = dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-                raise UnsupportedError(
-                    f"dimension {axis} of the input {value.name!r} is {said}, not a number of at least 1",
-                    cure="Export with static shapes; only the batch may be dynamic.",
-                )
-            bound.add(dim.dim_param)
-            dim.dim_value = 1
-    for value in model.graph.output:
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if not dim.HasField("dim_value") and axis == 0 and dim.dim_param in bound:
-                dim.dim_value = 1
-    del model.graph.value_info[:]
 
 
 def infer_values(
     model: Any, constants: Mapping[str, Constant], inputs: Sequence[str], nodes: Sequence[Node]
 ) -> dict[str, Value]:
-    """Infer every activation of *model* (batch already bound).
+    """Infer every activation of *model*, whose inputs are static.
 
     Large constants are replaced by their shapes first, so that nothing is copied.
 
@@ -84,33 +56,65 @@ def infer_values(
                 helper.make_tensor_value_info(tensor.name, tensor.data_type, shape)
             )
     try:
-        inferred = shape_inference.infer_shapes(
-            skeleton, check_type=True, strict_mode=True, data_prop=True
-        )
-    except (
-        shape_inference.InferenceError,
-        checker.ValidationError,
-        ValueError,
-        RuntimeError,
-    ) as error:
-        if all(_is_known(node) for node in nodes):
+        inferred = _infer(skeleton)
+        infos = _infos(inferred.graph)
+        found = [infos.get(name) for node in nodes for name in node.outputs if name]
+        if not all(map(_is_static, found)) and all(map(_is_harmless, found)):
+            inferred = _infer(skeleton, data_prop=True)
+    except _REFUSALS as error:
+        if all(schema_of(node.op, node.domain, node.version) for node in nodes):
             reason = " ".join(str(error).split())[:300]
             raise ModelLoadError(
-                f"the shapes of the model contradict each other ({reason})", cure=_REEXPORT
+                f"the shapes of the model contradict each other ({reason})",
+                cure="The file is damaged, or its operators fix sizes for other inputs; export the model again.",
             ) from error
-        # strict inference stops at operators that onnx does not know; those are listed by name later
-        inferred = skeleton
+        inferred = _infer_what_is_known(skeleton)
     return _collect(inferred.graph, inputs, nodes)
 
 
-def _is_known(node: Node) -> bool:
-    from onnx import defs
+def _infer(skeleton: Any, *, strict: bool = True, data_prop: bool = False) -> Any:
+    return shape_inference.infer_shapes(
+        skeleton, check_type=strict, strict_mode=strict, data_prop=data_prop
+    )
 
-    return bool(defs.has(node.op, node.domain))
+
+def _infer_what_is_known(skeleton: Any) -> Any:
+    """Around operators that onnx does not know; those are listed by name later."""
+    try:
+        return _infer(skeleton, strict=False)
+    except _REFUSALS:
+        return skeleton
+
+
+def _is_harmless(info: Any) -> bool:
+    """Whether data propagation that meets this tensor stays small.
+
+    It follows the numbers in shapes through Cast, Add, Concat, …, and allocates one record for each element
+    of any vector that meets such an operator: gigabytes for a Range of a few bytes (onnx 1.23). Vectors
+    that are shapes are short, and their length is known without their elements.
+    """
+    if info is None or not info.type.tensor_type.HasField("shape"):
+        return False
+    dims = info.type.tensor_type.shape.dim
+    return len(dims) != 1 or 0 <= _size(dims[0]) <= _LONGEST_SHAPE
+
+
+def _is_static(info: Any) -> bool:
+    if info is None or not info.type.tensor_type.HasField("shape"):
+        return False
+    return all(_size(dim) >= 0 for dim in info.type.tensor_type.shape.dim)
+
+
+def _size(dim: Any) -> int:
+    return int(dim.dim_value) if dim.HasField("dim_value") else -1
+
+
+def _infos(graph: Any) -> dict[str, Any]:
+    return {v.name: v for v in (*graph.value_info, *graph.output, *graph.input)}
 
 
 def _collect(graph: Any, inputs: Sequence[str], nodes: Sequence[Node]) -> dict[str, Value]:
-    infos = {v.name: v for v in (*graph.value_info, *graph.output, *graph.input)}
+    infos = _infos(graph)
     names = [*inputs, *(name for node in nodes for name in node.outputs if name)]
     values = {}
     for name in names:
@@ -127,8 +131,10 @@ def _value(info: Any) -> Value:
     dims = tensor.shape.dim
     if not all(d.HasField("dim_value") for d in dims):
         return Value(info.name, None, dtype)
+    if len(dims) > MAX_RANK:
+        raise ModelLoadError(f"the tensor {info.name!r} has {len(dims)} dimensions", cure=_REEXPORT)
     shape = tuple(d.dim_value for d in dims)
-    if any(d < 1 for d in shape) or prod(shape) > MAX_ELEMENTS:
+    if any(d < 0 for d in shape) or prod(shape) > MAX_ELEMENTS:
         raise ModelLoadError(
             f"the tensor {info.name!r} has dimensions {list(shape)}", cure=_REEXPORT
         )

@@ -13,10 +13,13 @@ from onnx import TensorProto
 from edgecv.errors import ModelLoadError, UnsupportedError
 from edgecv_converters.ir import Array
 
-__all__ = ["MAX_ELEMENTS", "dtype_name", "to_array"]
+__all__ = ["MAX_ELEMENTS", "MAX_RANK", "dtype_name", "item_bytes", "to_array"]
 
 #: No tensor of a model for a board is larger; protobuf ends at 2 GiB anyway.
 MAX_ELEMENTS: Final = 2**31 - 1
+
+#: What NumPy 1 holds.
+MAX_RANK: Final = 32
 
 #: element type → (NumPy dtype, field that holds the elements when raw_data does not)
 _TYPES: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
@@ -41,6 +44,22 @@ def dtype_name(element_type: int) -> str:
     return _TYPES[element_type][0] if element_type in _TYPES else f"type{element_type}"
 
 
+def item_bytes(tensor: Any) -> int:
+    """Bytes of one element of a TensorProto.
+
+    Raises:
+        UnsupportedError: An element type that no operator here uses.
+    """
+    if tensor.data_type not in _TYPES:
+        known = tensor.data_type in TensorProto.DataType.values()
+        said = TensorProto.DataType.Name(tensor.data_type) if known else tensor.data_type
+        raise UnsupportedError(
+            f"the constant {tensor.name!r} has element type {said}",
+            cure=f"Types that are read: {', '.join(d for d, _ in _TYPES.values())}.",
+        )
+    return int(np.dtype(_TYPES[tensor.data_type][0]).itemsize)
+
+
 def to_array(tensor: Any) -> Array:
     """Elements of a TensorProto, read-only.
 
@@ -55,14 +74,15 @@ def to_array(tensor: Any) -> Array:
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         raise UnsupportedError(
             f"the initializer {name!r} keeps its data in another file",
-            cure="Save the model as one file: onnx.save(onnx.load(path), out, save_as_external_data=False).",
+            cure="Convert from the path of the model, or save it as one file:"
+            " onnx.save(onnx.load(path), out, save_as_external_data=False).",
         )
-    if tensor.data_type not in _TYPES:
-        raise UnsupportedError(
-            f"the constant {name!r} has element type {tensor.data_type}",
-            cure=f"Types that are read: {', '.join(d for d, _ in _TYPES.values())}.",
-        )
+    item_bytes(tensor)
     dtype, field = _TYPES[tensor.data_type]
+    if len(tensor.dims) > MAX_RANK:
+        raise ModelLoadError(
+            f"the constant {name!r} has {len(tensor.dims)} dimensions", cure=_REEXPORT
+        )
     shape = tuple(tensor.dims)
     if any(d < 0 for d in shape) or prod(shape) > MAX_ELEMENTS:
         raise ModelLoadError(f"the constant {name!r} has dimensions {list(shape)}", cure=_REEXPORT)
@@ -96,6 +116,13 @@ def _elements(tensor: Any, dtype: str, field: str) -> Array:
             dtype, copy=False
         )
     listed = np.asarray(getattr(tensor, field))
-    if dtype == "float16":
-        return listed.astype(np.uint16).view(np.float16)
-    return listed.astype(dtype)
+    kept = np.uint16 if dtype == "float16" else np.dtype(dtype)
+    stored = listed.astype(kept)
+    # small types are listed in fields of larger ones
+    wrong = np.flatnonzero(stored.astype(np.int64) != listed)
+    if field == "int32_data" and wrong.size:
+        raise ModelLoadError(
+            f"element {wrong[0]} of the constant {tensor.name!r} is {listed[wrong[0]]}, outside {dtype}",
+            cure=_REEXPORT,
+        )
+    return stored.view(np.float16) if dtype == "float16" else stored

@@ -31,6 +31,8 @@ KINDS = ("tflite", "openvino", "onnx")
 #: A path, the file's bytes, or xml and bin of an OpenVINO model (each a path or bytes).
 Source = str | Path | bytes | tuple[str | Path | bytes, str | Path | bytes]
 
+#: Offsets of flatbuffers and sizes of protobuf messages are signed numbers of 32 bits.
+_MAX_BYTES = 2**31 - 1
 _COPY_AGAIN = "Copy the file again from where it was made."
 _LABELS = "labels.txt"
 _TRACES = (
@@ -255,6 +257,11 @@ def _load(source: str | Path | bytes) -> bytes:
             f"'{path}' holds only weights", cure=f"Give the model: '{path.with_suffix('.xml')}'."
         )
     try:
+        if path.is_file() and path.stat().st_size > _MAX_BYTES:
+            raise ModelLoadError(
+                f"'{path}' has {path.stat().st_size} bytes",
+                cure="Flatbuffers and ONNX files end at 2 GiB; keep large weights in other files.",
+            )
         return path.read_bytes()
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror

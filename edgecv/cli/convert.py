@@ -7,10 +7,26 @@ from pathlib import Path
 
 import click
 
-from edgecv.cli.options import Progress, file_argument, overwrite_option
+from edgecv.cli.options import (
+    Progress,
+    data_folder_option,
+    file_argument,
+    overwrite_option,
+    parse_shapes,
+    tensors_option,
+)
 from edgecv.errors import MissingExtraError
 
 __all__ = ["command"]
+
+
+def _list_ops(context: click.Context, _: click.Parameter, form: str | None) -> None:
+    if form is None or context.resilient_parsing:
+        return
+    import edgecv_converters
+
+    click.echo(edgecv_converters.list_operators(form), nl=form == "table")
+    context.exit()
 
 
 @click.command(name="convert")
@@ -38,22 +54,60 @@ __all__ = ["command"]
     help="Print what would be done, per node and why, and write nothing. --plan json for machines.",
 )
 @click.option(
+    "--batch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Pictures at once, where the model leaves that open; 1 without this option.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="INPUT=AxBxC",
+    help="Whole shape of an input that leaves dimensions open, e.g. input=1x3x160x160; may be repeated.",
+)
+@click.option(
+    "--list-ops",
+    is_flag=False,
+    flag_value="table",
+    type=click.Choice(["table", "markdown"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_list_ops,
+    help="Print which operators each target takes, and which tests verify it; needs no MODEL.",
+)
+@click.option(
     "--no-verify",
     is_flag=True,
-    help="Do not read the parameters back before the files are renamed.",
+    help="Write without comparing with the source; the manifest then says: not verified.",
 )
+@data_folder_option("--verify-data")
+@click.option(
+    "--keep-failed",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep an artifact that fails its verification here, marked as not verified.",
+)
+@tensors_option
 @overwrite_option
 def command(
     model: Path,
     targets: tuple[str, ...],
     out: Path,
     plan_format: str | None,
+    batch: int | None,
+    shapes: tuple[str, ...],
     no_verify: bool,
+    verify_data: Path | None,
+    keep_failed: Path | None,
+    tensors: bool,
     overwrite: bool,
 ) -> None:
     """Convert an ONNX MODEL (float or QDQ) to TFLite, OpenVINO and ONNX artifacts.
 
-    Quantization parameters of a QDQ file are kept bit for bit and read back before anything is written.
+    Quantization parameters of a QDQ file are kept bit for bit. Before a file appears under its name it is
+    compared with MODEL: every parameter, every tensor and the answers. Exit code 1 when it is something
+    else; nothing is written then.
 
     \b
     edgecv convert run/model.qdq.onnx --target tflite --target openvino --out artifacts
@@ -61,13 +115,16 @@ def command(
     """
     try:
         from edgecv import conversion
+        from edgecv.verify.gates import VerificationFailedError
+        from edgecv_converters import ReadOptions
     except ModuleNotFoundError as error:
         if error.name not in ("onnx", "flatbuffers", "tflite"):
             raise
         raise MissingExtraError.of(error.name, "convert-verify") from error
+    read = ReadOptions(batch, parse_shapes(shapes))
     if plan_format:
         for target in targets or ("tflite",):
-            planned = conversion.plan(model, target)
+            planned = conversion.plan(model, target, read=read)
             click.echo(
                 json.dumps(planned.to_json(), indent=1)
                 if plan_format == "json"
@@ -79,15 +136,22 @@ def command(
             "Missing option '--target': tflite, openvino or onnx (may be repeated)."
         )
     progress = Progress()
-    results = conversion.convert_all(
-        model, targets, out=out, overwrite=overwrite, verify=not no_verify, progress=progress.step
-    )
+    options = conversion.VerifyOptions(data=verify_data, keep_failed=keep_failed)
+    try:
+        results = conversion.convert_all(
+            model, targets, out=out, overwrite=overwrite, verify=not no_verify, read=read,
+            verify_options=options, progress=progress.step,
+        )  # fmt: skip
+    except VerificationFailedError as error:
+        click.echo(error.report.to_text(tensors=tensors))
+        raise
     for result in results:
         for warning in result.report["warnings"]:
             click.echo(f"warning: {result.target}: {warning}", err=True)
-        state = (
-            "every parameter equal to the source" if result.report["verified"] else "not verified"
-        )
         left_out = f", {len(result.manifest.left_out)} left out" if result.manifest.left_out else ""
         present = f"{len(result.manifest.quantizers)} quantizers{left_out}"
+        found = result.verification
+        state = found.summary if found else "not verified"
         click.echo(f"{result.path}: {result.precision}, {present}, {state}")
+        if found:
+            click.echo(found.to_text(tensors=tensors))

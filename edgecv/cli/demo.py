@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -21,9 +20,16 @@ __all__ = ["command"]
     show_default=True,
     help="Folder for everything.",
 )
+@click.option(
+    "--model",
+    default="resnet10_micro",
+    show_default=True,
+    metavar="NAME",
+    help="resnet10_micro (minutes), or mobilevit_xxs (about ten minutes).",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @overwrite_option
-def command(out: Path, seed: int, overwrite: bool) -> None:
+def command(out: Path, model: str, seed: int, overwrite: bool) -> None:
     """Train, quantize, convert, run and compare on bundled data, in about four minutes.
 
     Leaves pictures, run files, artifacts, report.json and report.html in one folder. Exit code 1
@@ -37,12 +43,7 @@ def command(out: Path, seed: int, overwrite: bool) -> None:
     from edgecv.report import print_table
 
     progress = Progress()
-    options = DemoOptions()
-    options = dataclasses.replace(
-        options,
-        pictures=dataclasses.replace(options.pictures, seed=seed),
-        recipe=dataclasses.replace(options.recipe, seed=seed),
-    )
+    options = DemoOptions.of(model, seed=seed)
     with output_folder(out, overwrite=overwrite) as folder:
         result = run_demo(folder, options, step=progress.step, note=progress.note)
     progress.done()

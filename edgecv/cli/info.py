@@ -95,7 +95,17 @@ def _manifest_rows(info: ModelInfo) -> list[tuple[str, str]]:
     )
     if manifest.training_data:
         rows.append(("trained on", f"{manifest.training_data.get('pictures')} pictures"))
-    verified = bool(manifest.verification and manifest.verification.get("verified"))
-    rows.append(("verified", "yes, against its source" if verified else "no"))
+    rows.append(("verified", _verification(manifest.verification or {})))
     rows.append(("identity", manifest.identity))
     return rows
+
+
+def _verification(said: dict[str, Any]) -> str:
+    """What the manifest keeps of the gates, in one line."""
+    gates = said.get("gates")
+    gates = gates if isinstance(gates, dict) else {}
+    if said.get("verified"):
+        on = f" on {said['samples']} {said['data']} samples" if "samples" in said else ""
+        return f"yes, against its source{on}: {len(gates)} gates passed"
+    failed = [n for n, g in gates.items() if isinstance(g, dict) and not g.get("passed")]
+    return f"no: {', '.join(failed)} failed" if failed else "no"

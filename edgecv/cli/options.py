@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -16,9 +16,12 @@ __all__ = [
     "Decorator",
     "Progress",
     "backend_option",
+    "data_folder_option",
     "file_argument",
     "overwrite_option",
+    "parse_shapes",
     "parse_size",
+    "tensors_option",
     "threads_option",
 ]
 
@@ -54,6 +57,23 @@ threads_option: Decorator = click.option(
 )
 
 
+tensors_option: Decorator = click.option(
+    "--tensors",
+    is_flag=True,
+    help="Print every tensor and layer that was compared.",
+)
+
+
+def data_folder_option(name: str) -> Decorator:
+    """The folder of pictures that a verification runs on."""
+    return click.option(
+        name,
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Verify on at most 64 pictures of this folder instead of eight synthetic ones.",
+    )
+
+
 def file_argument(name: str, **attributes: object) -> Callable[[F], F]:
     """An argument that is a path; existence is checked where the better error message is."""
     kind = click.Path(path_type=Path)
@@ -75,6 +95,27 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
             cure="Give pixels as 224, or HEIGHTxWIDTH as 40x48 (8 to 4096).",
         )
     return int(parts[0]), int(parts[-1])
+
+
+def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Inputs and their shapes.
+
+    >>> parse_shapes(["input=1x3x160x160", "a=b=7"])
+    {'input': (1, 3, 160, 160), 'a=b': (7,)}
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.lower().split("x")
+        if not name or not all(p.isascii() and p.isdigit() and 0 < len(p) < 10 for p in parts):
+            raise InputError(
+                f"--shape {text!r} is not an input and its shape",
+                cure="Give the input's name and every size: --shape input=1x3x160x160.",
+            )
+        if name in found:
+            raise InputError(f"--shape names {name!r} twice", cure="Name each input once.")
+        found[name] = tuple(map(int, parts))
+    return found
 
 
 class Progress:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgecv.cli.options import file_argument
-from edgecv.errors import GateError, MissingExtraError
+from edgecv.cli.options import data_folder_option, file_argument, tensors_option
+from edgecv.errors import MissingExtraError
 
 __all__ = ["command"]
 
@@ -23,28 +23,38 @@ _SHOWN = 20
     type=click.Path(path_type=Path),
     help="The ONNX file that ARTIFACT was made from.",
 )
-def command(artifact_path: Path, source: Path) -> None:
-    """Read every scale, zero point, weight and bias integer of ARTIFACT back and compare it with the source.
+@data_folder_option("--data")
+@tensors_option
+def command(artifact_path: Path, source: Path, data: Path | None, tensors: bool) -> None:
+    """Compare ARTIFACT with its source: every parameter, and what both compute.
 
     Exit code 1 when anything differs; tensor, channel and both values are named.
 
     \b
-    edgecv verify artifacts/model.int8.tflite --against run/model.qdq.onnx
+    edgecv verify artifacts/model.int8.tflite --against run/model.qdq.onnx --data pictures
     """
     try:
         from edgecv import artifact
-        from edgecv.verify.parameters import compare_parameters
+        from edgecv.verify.gates import VerificationFailedError
+        from edgecv.verify.options import VerifyOptions
+        from edgecv.verify.verifier import verify_artifact
     except ModuleNotFoundError as error:
         if error.name not in ("onnx", "flatbuffers", "tflite"):
             raise
         raise MissingExtraError.of(error.name, "convert-verify") from error
-    file = artifact.read(artifact_path)
-    mismatches = compare_parameters(artifact_path, artifact.read(source).body)
-    for mismatch in mismatches[:_SHOWN]:
-        click.echo(str(mismatch))
-    if mismatches:
-        raise GateError(
-            f"{len(mismatches)} of the parameters of '{artifact_path}' differ from '{source}'",
+    report = verify_artifact(artifact_path, source, VerifyOptions(data=data))
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for mismatch in report.mismatches[: None if tensors else _SHOWN]:
+        click.echo(mismatch)
+    state = artifact.read(artifact_path).state
+    click.echo(f"{artifact_path}: {state}, {report.summary}\n{report.to_text(tensors=tensors)}")
+    if not report.verified:
+        count = len(report.mismatches)
+        raise VerificationFailedError(
+            f"{count} of the parameters of '{artifact_path}' differ from '{source}'"
+            if count
+            else f"'{artifact_path}' does not compute what '{source}' does",
             cure="Convert again from that source.",
+            report=report,
         )
-    click.echo(f"{artifact_path}: {file.state}; every parameter equals '{source}'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecv.data.batches import picture_batches
 from edgecv.data.decode import read_picture, verify
 from edgecv.data.model import SPLITS, Dataset, Item
 from edgecv.data.scan import find_pictures, scan
@@ -15,6 +16,7 @@ __all__ = [
     "find_pictures",
     "fingerprint",
     "load_json",
+    "picture_batches",
     "read_picture",
     "save_json",
     "scan",

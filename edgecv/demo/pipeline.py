@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from edgecv.artifact.manifest import Preprocess
 from edgecv.bench import BenchOptions, BenchResult, Cell, CellRecord, run_cells
 from edgecv.conversion import convert_all
 from edgecv.data import Item, load_json, scan
 from edgecv.demo.gates import Gate, int8_gates
 from edgecv.demo.pictures import DEMO_PREPROCESS, PictureOptions, draw_tree
+from edgecv.errors import UnsupportedError
 from edgecv.evaluate import (
     Evaluation,
     PairedComparison,
@@ -45,11 +49,21 @@ Say = Callable[[str], None]
 
 #: Target → engine that runs it, in the order of the report.
 ENGINES = {"tflite": "litert", "openvino": "openvino", "onnx": "onnxruntime"}
+#: Model → preprocessing, drawings of each training digit, and what the recipe changes.
+DEMO_MODELS: dict[str, tuple[Preprocess, int, dict[str, Any]]] = {
+    "resnet10_micro": (DEMO_PREPROCESS, 6, {"epochs": 14, "qat_epochs": 3}),
+    # the patches of MobileViT need multiples of 64 pixels; the crop shows the same part of a picture
+    "mobilevit_xxs": (
+        dataclasses.replace(DEMO_PREPROCESS, size=(64, 64), resize="stretch"),
+        4,
+        {"epochs": 12, "qat_epochs": 2, "lr": 2e-3},
+    ),
+}
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the demo does; the defaults fit five minutes on two cores.
+    """What the demo does.
 
     Attributes:
         pictures: Numbers and difficulty of the pictures.
@@ -57,19 +71,34 @@ class DemoOptions:
         bench: Of the latency measurement.
     """
 
-    pictures: PictureOptions = field(default_factory=PictureOptions)
-    recipe: Recipe = field(
-        default_factory=lambda: Recipe(
-            model="resnet10_micro",
-            size=DEMO_PREPROCESS.size,
-            resize=DEMO_PREPROCESS.resize,
-            crop_fraction=DEMO_PREPROCESS.crop_fraction,
-            epochs=14,
-            qat_epochs=3,
-            augment="none",  # flips and shifts would change the class
-        )
-    )
+    pictures: PictureOptions
+    recipe: Recipe
     bench: BenchOptions = field(default_factory=lambda: BenchOptions(max_seconds=3.0))
+
+    @classmethod
+    def of(cls, model: str, *, seed: int = 0) -> DemoOptions:
+        """The demo with *model*: sizes and epochs that fit its minutes on two cores.
+
+        Raises:
+            UnsupportedError: There is no demo with it.
+        """
+        if model not in DEMO_MODELS:
+            raise UnsupportedError(
+                f"no demo with the model {model!r}", cure=f"Models: {', '.join(DEMO_MODELS)}."
+            )
+        preprocess, per_digit, changes = DEMO_MODELS[model]
+        recipe = Recipe(
+            model=model,
+            size=preprocess.size,
+            resize=preprocess.resize,
+            crop_fraction=preprocess.crop_fraction,
+            augment="none",  # flips and shifts would change the class
+            seed=seed,
+        )
+        return cls(
+            PictureOptions(seed=seed, train_per_digit=per_digit),
+            dataclasses.replace(recipe, **changes),
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +149,7 @@ def run_demo(out: Path, options: DemoOptions, *, step: Say, note: Say) -> DemoRe
     items, classes = dataset.of("test"), dataset.classes
     step(f"evaluating on {len(items)} test pictures")
     cache = PixelCache()
-    torch_float, torch_qat = _torch_references(out, items, classes)
+    torch_float, torch_qat = _torch_references(out, items, classes, options.recipe)
     scores = {
         (road, target): _evaluate(result.path, ENGINES[target], items, classes, cache, road)
         for road, results in (("float", files.float_), ("qat", files.qat), ("ptq", files.ptq))
@@ -187,10 +216,11 @@ def _export_and_convert(out: Path, step: Say) -> _Files:
 
 
 def _torch_references(
-    out: Path, items: tuple[Item, ...], classes: tuple[str, ...]
+    out: Path, items: tuple[Item, ...], classes: tuple[str, ...], recipe: Recipe
 ) -> tuple[Evaluation, Evaluation]:
     """The float and the fake-quant model in torch on the same pixels."""
-    pictures = Pictures(items, DEMO_PREPROCESS)
+    preprocess = recipe.preprocess(DEMO_PREPROCESS)
+    pictures = Pictures(items, preprocess)
 
     def scored(name: str, model: object) -> Evaluation:
         batches = (to_float(batch) for batch, _ in pictures.batches(256))
@@ -200,7 +230,7 @@ def _torch_references(
         scored("torch float", load_float_model(out)),
         scored(
             "torch fake-quant",
-            as_exported(load_qat_model(out), input_size=DEMO_PREPROCESS.size),
+            as_exported(load_qat_model(out), input_size=preprocess.size),
         ),
     )
 

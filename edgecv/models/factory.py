@@ -14,6 +14,7 @@ from torch import nn
 
 from edgecv.artifact.manifest import Preprocess
 from edgecv.errors import InputError, UnsupportedError
+from edgecv.models.attention import is_split, split_attention
 from edgecv.models.labels import imagenet_labels
 from edgecv.models.micro import MICRO_CONFIG, resnet10_micro
 from edgecv.models.normalization import (
@@ -75,6 +76,9 @@ def create(
 ) -> CreatedModel:
     """Make a classifier whose input is plain pixels in [0, 1].
 
+    Attention layers come split (:class:`~edgecv.models.attention.SplitAttention`); weights may have
+    the keys of either form.
+
     Args:
         name: A timm name such as ``"resnet18"``, or ``"resnet10_micro"``.
         num_classes: Outputs; by default what the published model has.
@@ -104,8 +108,12 @@ def create(
             f"ImageNet names are for 1000 classes, the model has {classes}",
             cure="Leave imagenet_names out.",
         )
-    if weights is not None:
-        load_into(module, read_state_dict(weights), str(weights))
+    original_state = read_state_dict(weights) if weights is not None else None
+    if original_state is not None and not is_split(original_state):
+        load_into(module, original_state, str(weights))
+    split_attention(module)
+    if original_state is not None and is_split(original_state):
+        load_into(module, original_state, str(weights))
     means = _channels("mean", config["mean"] if mean is None else mean)
     stds = _channels("std", config["std"] if std is None else std)
     if min(stds) <= 0:

@@ -11,6 +11,7 @@ from edgecv.errors import require
 require("onnx", extra="convert")
 
 from edgecv.qdq.graph import (  # noqa: E402
+    Attribute,
     FloatGraph,
     FloatWeight,
     Operator,
@@ -22,6 +23,7 @@ from edgecv.qdq.graph import (  # noqa: E402
 from edgecv.qdq.writer import float_model, qdq_model  # noqa: E402
 
 __all__ = [
+    "Attribute",
     "FloatGraph",
     "FloatWeight",
     "Operator",

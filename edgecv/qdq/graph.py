@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgecv.spec import OpNode, Placement, QuantParams, quantize_weight, weight_scales
 
 __all__ = [
+    "Attribute",
     "FloatGraph",
     "FloatWeight",
     "Operator",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+Attribute = int | float | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,21 @@ class Operator:
         output: Name of the tensor it produces.
         kind: Key of :data:`edgecv.spec.OP_TABLE`; never ``input`` or ``batch_norm``.
         inputs: Names of its activation inputs.
-        attributes: ONNX attributes of convolutions and pools (``kernel_shape``, ``strides``,
-            ``pads``, ``dilations``, ``group``, ``count_include_pad``); a pool without any is
-            global.
+        attributes: As ONNX names them: of convolutions and pools (``kernel_shape``, ``strides``,
+            ``pads``, ``dilations``, ``group``, ``count_include_pad``; a pool without any is
+            global), ``perm``, ``axis``, ``epsilon``, ``alpha`` and ``beta``; ``shape`` of a
+            reshape at batch 1, absent where all of a picture becomes one dimension; ``rank`` of a
+            linear layer's input.
         constants: Of weighted kinds.
+        parameters: Names of constants that stay float: scale and offset of a layer_norm.
     """
 
     output: str
     kind: str
     inputs: tuple[str, ...]
-    attributes: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
     constants: WeightNames | None = None
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,12 +99,14 @@ class FloatGraph:
         weights: Name of the weight → constants.
         input_size: (height, width) in pixels.
         num_classes: Number of logits.
+        parameters: Name → float32 constant that is never quantized.
     """
 
     operators: tuple[Operator, ...]
     weights: Mapping[str, FloatWeight]
     input_size: tuple[int, int]
     num_classes: int
+    parameters: Mapping[str, Array] = field(default_factory=dict)
 
     def nodes(self) -> list[OpNode]:
         """The graph as the spec sees it."""

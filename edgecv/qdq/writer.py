@@ -30,13 +30,20 @@ IR_VERSION = 8
 #: kind → ONNX operator. ``avg_pool`` without attributes is global.
 _OPERATORS = {
     "conv": "Conv",
-    "linear": "Gemm",
     "relu": "Relu",
     "relu6": "Clip",
     "add": "Add",
     "max_pool": "MaxPool",
     "avg_pool": "AveragePool",
-    "reshape": "Flatten",
+    "mul": "Mul",
+    "matmul": "MatMul",
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+    "hardswish": "HardSwish",
+    "hardsigmoid": "HardSigmoid",
+    "layer_norm": "LayerNormalization",
+    "transpose": "Transpose",
+    "concat": "Concat",
 }
 
 
@@ -112,6 +119,7 @@ def float_model(graph: FloatGraph) -> onnx.ModelProto:
                 builder.constant(operator.constants.weight, values),
                 builder.constant(operator.constants.bias, weight.bias),
             ]
+        constants += _parameters(builder, graph, operator)
         _emit(builder, operator, [*operator.inputs, *constants], operator.output)
     return builder.model(graph)
 
@@ -141,6 +149,7 @@ def qdq_model(graph: FloatGraph, quantization: Quantization) -> onnx.ModelProto:
             inputs += _quantized_constants(
                 builder, operator.constants, operator.kind, quantization, producer.scale
             )
+        inputs += _parameters(builder, graph, operator)
         quantizer = placement.tensors.get(tensor)
         if quantizer is None:
             reads[tensor] = _emit(builder, operator, inputs, tensor)
@@ -168,6 +177,11 @@ def _quantized_constants(
     ]
 
 
+def _parameters(builder: _Builder, graph: FloatGraph, operator: Operator) -> list[str]:
+    """Constants of *operator* that stay float."""
+    return [builder.constant(name, graph.parameters[name]) for name in operator.parameters]
+
+
 def _emit(builder: _Builder, operator: Operator, inputs: list[str], output: str) -> str:
     extra = _EXTRA.get(operator.kind)
     if extra is not None:
@@ -188,12 +202,25 @@ def _avg_pool(builder: _Builder, operator: Operator, inputs: list[str], output: 
     return builder.node("AveragePool", inputs, output, **operator.attributes)
 
 
-def _flatten(builder: _Builder, operator: Operator, inputs: list[str], output: str) -> str:
-    return builder.node("Flatten", inputs, output, axis=1)
+def _reshape(builder: _Builder, operator: Operator, inputs: list[str], output: str) -> str:
+    shape = operator.attributes.get("shape")
+    if shape is None:
+        return builder.node("Flatten", inputs, output, axis=1)
+    wanted = builder.constant(f"{operator.output}/shape", np.array(shape, np.int64))
+    return builder.node("Reshape", [*inputs, wanted], output)
+
+
+def _linear(builder: _Builder, operator: Operator, inputs: list[str], output: str) -> str:
+    if operator.attributes.get("rank", 2) == 2:
+        return builder.node("Gemm", inputs, output)
+    # Gemm takes matrices only
+    product = builder.node("MatMul", inputs[:2], f"{output}/product")
+    return builder.node("Add", [product, inputs[2]], output)
 
 
 _EXTRA: dict[str, Callable[[_Builder, Operator, list[str], str], str]] = {
     "relu6": _relu6,
     "avg_pool": _avg_pool,
-    "reshape": _flatten,
+    "linear": _linear,
+    "reshape": _reshape,
 }

@@ -7,23 +7,24 @@ and returns the kind that the spec knows, or returns a :class:`Refusal`. Kinds a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.fx import Node
 
+from edgecv.quantize.canonical_attention import ATTENTION_HANDLERS
+from edgecv.quantize.spelling import (
+    Handler,
+    Refusal,
+    argument,
+    aten,
+    is_parameter,
+    pair,
+    rewrite,
+    shape_of,
+    show,
+)
+
 __all__ = ["HANDLERS", "IN_PLACE", "PASS_THROUGH", "Refusal"]
-
-aten: Any = torch.ops.aten
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why an operator cannot be taken, as a phrase."""
-
-    reason: str
 
 
 #: In-place operators → the same without the side effect.
@@ -33,6 +34,11 @@ IN_PLACE: dict[Any, Any] = {
     aten.relu6_.default: aten.relu6.default,
     aten.clamp_.default: aten.clamp.default,
     aten.add_.Tensor: aten.add.Tensor,
+    aten.mul_.Tensor: aten.mul.Tensor,
+    aten.silu_.default: aten.silu.default,
+    aten.sigmoid_.default: aten.sigmoid.default,
+    aten.hardswish_.default: aten.hardswish.default,
+    aten.hardsigmoid_.default: aten.hardsigmoid.default,
 }
 
 #: Operators that only promise something about memory; replaced by their input.
@@ -41,37 +47,9 @@ PASS_THROUGH: frozenset[Any] = frozenset(
 )
 
 
-def argument(node: Node, index: int, name: str, default: Any) -> Any:
-    """Argument of *node* by position or name."""
-    if len(node.args) > index:
-        return node.args[index]
-    return node.kwargs.get(name, default)
-
-
-def shape_of(node: Any) -> tuple[Any, ...]:
-    """Shape of the tensor that *node* produces; the batch dimension is symbolic."""
-    return tuple(node.meta["val"].shape)
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """One number or two, as two."""
-    if isinstance(value, int):
-        return value, value
-    numbers = [int(v) for v in value]
-    return (numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-def _rewrite(node: Node, target: Any, args: tuple[Any, ...]) -> None:
-    node.target, node.args, node.kwargs = target, args, {}
-
-
-def _is_parameter(value: Any) -> bool:
-    return isinstance(value, Node) and value.op == "get_attr"
-
-
 def _conv2d(node: Node) -> str | Refusal:
     weight, bias = argument(node, 1, "weight", None), argument(node, 2, "bias", None)
-    if not _is_parameter(weight) or not (bias is None or _is_parameter(bias)):
+    if not is_parameter(weight) or not (bias is None or is_parameter(bias)):
         return Refusal("its weight or bias is computed, not a parameter")
     stride = pair(argument(node, 3, "stride", 1))
     padding = argument(node, 4, "padding", 0)
@@ -80,17 +58,17 @@ def _conv2d(node: Node) -> str | Refusal:
     dilation = pair(argument(node, 5, "dilation", 1))
     groups = int(argument(node, 6, "groups", 1))
     args = (node.args[0], weight, bias, list(stride), list(pair(padding)), list(dilation), groups)
-    _rewrite(node, aten.conv2d.default, args)
+    rewrite(node, aten.conv2d.default, args)
     return "conv"
 
 
 def _linear(node: Node) -> str | Refusal:
     weight, bias = argument(node, 1, "weight", None), argument(node, 2, "bias", None)
-    if not _is_parameter(weight) or not (bias is None or _is_parameter(bias)):
+    if not is_parameter(weight) or not (bias is None or is_parameter(bias)):
         return Refusal("its weight or bias is computed, not a parameter")
-    if len(shape_of(node.args[0])) != 2:
-        return Refusal(f"its input has {len(shape_of(node.args[0]))} dimensions, not 2")
-    _rewrite(node, aten.linear.default, (node.args[0], weight, bias))
+    if not 2 <= len(shape_of(node.args[0])) <= 4:
+        return Refusal(f"its input has {len(shape_of(node.args[0]))} dimensions, not 2 to 4")
+    rewrite(node, aten.linear.default, (node.args[0], weight, bias))
     return "linear"
 
 
@@ -104,16 +82,16 @@ def _clamp(node: Node) -> str | Refusal:
     default = (None, None) if node.target is aten.clamp.default else (-1.0, 1.0)
     low, high = argument(node, 1, first, default[0]), argument(node, 2, second, default[1])
     if (low, high) == (0, None):
-        _rewrite(node, aten.relu.default, (node.args[0],))
+        rewrite(node, aten.relu.default, (node.args[0],))
         return "relu"
     if (low, high) != (0, 6):
         return Refusal(f"limits [{low}, {high}]; only [0, 6] is known")
-    _rewrite(node, aten.hardtanh.default, (node.args[0], 0.0, 6.0))
+    rewrite(node, aten.hardtanh.default, (node.args[0], 0.0, 6.0))
     return "relu6"
 
 
 def _relu6(node: Node) -> str | Refusal:
-    _rewrite(node, aten.hardtanh.default, (node.args[0], 0.0, 6.0))
+    rewrite(node, aten.hardtanh.default, (node.args[0], 0.0, 6.0))
     return "relu6"
 
 
@@ -123,8 +101,8 @@ def _add(node: Node) -> str | Refusal:
     if len(tensors) != 2 or argument(node, 2, "alpha", 1) != 1:
         return Refusal("an addend is a constant or scaled")
     if shape_of(left)[1:] != shape_of(right)[1:]:
-        return Refusal(f"shapes {_show(shape_of(left))} and {_show(shape_of(right))} differ")
-    _rewrite(node, aten.add.Tensor, (left, right))
+        return Refusal(f"shapes {show(shape_of(left))} and {show(shape_of(right))} differ")
+    rewrite(node, aten.add.Tensor, (left, right))
     return "add"
 
 
@@ -135,7 +113,7 @@ def _max_pool(node: Node) -> str | Refusal:
     dilation = pair(argument(node, 4, "dilation", 1))
     ceil = bool(argument(node, 5, "ceil_mode", False))
     args = (node.args[0], list(kernel), list(stride), list(padding), list(dilation), ceil)
-    _rewrite(node, aten.max_pool2d.default, args)
+    rewrite(node, aten.max_pool2d.default, args)
     return "max_pool"
 
 
@@ -148,7 +126,7 @@ def _avg_pool(node: Node) -> str | Refusal:
     ceil = bool(argument(node, 4, "ceil_mode", False))
     count_pad = bool(argument(node, 5, "count_include_pad", True))
     args = (node.args[0], list(kernel), list(stride), list(padding), ceil, count_pad)
-    _rewrite(node, aten.avg_pool2d.default, args)
+    rewrite(node, aten.avg_pool2d.default, args)
     return "avg_pool"
 
 
@@ -156,7 +134,7 @@ def _adaptive_avg_pool(node: Node) -> str | Refusal:
     size = pair(node.args[1])
     if size != (1, 1):
         return Refusal(f"output size {size}; only 1 is known")
-    _rewrite(node, aten.adaptive_avg_pool2d.default, (node.args[0], [1, 1]))
+    rewrite(node, aten.adaptive_avg_pool2d.default, (node.args[0], [1, 1]))
     return "avg_pool"
 
 
@@ -173,27 +151,12 @@ def _mean(node: Node) -> str | Refusal:
         flat.meta = dict(node.meta)
         node.meta["val"] = node.meta["val"].unsqueeze(-1).unsqueeze(-1)
         node.replace_all_uses_with(flat, delete_user_cb=lambda user: user is not flat)
-    _rewrite(node, aten.adaptive_avg_pool2d.default, (source, [1, 1]))
+    rewrite(node, aten.adaptive_avg_pool2d.default, (source, [1, 1]))
     return "avg_pool"
 
 
-def _show(shape: tuple[Any, ...]) -> str:
-    return f"[{', '.join(str(n) if isinstance(n, int) else 'N' for n in shape)}]"
-
-
-def _flatten(node: Node) -> str | Refusal:
-    source = node.args[0]
-    before, after = shape_of(source), shape_of(node)
-    per_picture = before[1:]
-    whole = len(after) == 2 and str(before[0]) == str(after[0])
-    if not whole or any(not isinstance(n, int) for n in per_picture):
-        return Refusal(f"{_show(before)} to {_show(after)}; only [N, …] to [N, all] is known")
-    _rewrite(node, aten.flatten.using_ints, (source, 1))
-    return "reshape"
-
-
 #: Operator → handler.
-HANDLERS: dict[Any, Callable[[Node], str | Refusal]] = {
+HANDLERS: dict[Any, Handler] = {
     aten.conv2d.default: _conv2d,
     aten.conv2d.padding: _conv2d,
     aten.linear.default: _linear,
@@ -206,7 +169,5 @@ HANDLERS: dict[Any, Callable[[Node], str | Refusal]] = {
     aten.avg_pool2d.default: _avg_pool,
     aten.adaptive_avg_pool2d.default: _adaptive_avg_pool,
     aten.mean.dim: _mean,
-    aten.flatten.using_ints: _flatten,
-    aten.view.default: _flatten,
-    aten.reshape.default: _flatten,
+    **ATTENTION_HANDLERS,
 }

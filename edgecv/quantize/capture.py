@@ -47,8 +47,8 @@ def capture(module: nn.Module, *, input_size: tuple[int, int]) -> GraphModule:
     if refusals:
         raise UnsupportedError(
             f"{len(refusals)} operators are not supported: {'; '.join(refusals)}",
-            cure="Choose a model made of convolutions, BatchNorm, ReLU or ReLU6, additions, pools"
-            " and a linear head.",
+            cure="Choose a model made of convolutions with BatchNorm, ReLU, SiLU or hard-swish, additions,"
+            " pools, squeeze-and-excitation, attention with LayerNorm, and a linear head.",
         )
     assign_names(graph, {name: any(m.children()) for name, m in module.named_modules()})
     captured = GraphModule(own, graph, "CapturedModel")
@@ -218,7 +218,7 @@ def _leftovers(graph: Graph) -> list[str]:
     """Operators without a handler, and weights used twice."""
     found, seen = [], set()
     for node in graph.nodes:
-        if node.op == "call_function" and canonical(node) is None:
+        if node.op == "call_function" and canonical(node) is None and _makes_a_tensor(node):
             name = node.target.__name__ if node.target is operator.getitem else str(node.target)
             found.append(f"{module_path(node) or '(model)'}: {name}")
         what = canonical(node)
@@ -228,3 +228,8 @@ def _leftovers(graph: Graph) -> list[str]:
                 found.append(f"{what.path}: {what.kind} (its weight is used twice)")
             seen.add(weight)
     return found
+
+
+def _makes_a_tensor(node: Node) -> bool:
+    """False for arithmetic on the batch size, which reshapes carry along."""
+    return not isinstance(node.meta.get("val"), (int, torch.SymInt))

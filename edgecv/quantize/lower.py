@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,21 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgecv.errors import InputError, UnsupportedError
-from edgecv.qdq import FloatGraph, FloatWeight, Operator, QuantizedWeight, WeightNames
+from edgecv.qdq import (
+    Attribute,
+    FloatGraph,
+    FloatWeight,
+    Operator,
+    QuantizedWeight,
+    WeightNames,
+)
 from edgecv.quantize.naming import Canonical, canonical
 from edgecv.spec import fold_batch_norm, quantize_weight, weight_scales
 
 __all__ = ["float_graph", "quantized_weights", "set_exact_constants"]
 
 Array = npt.NDArray[Any]
-Attributes = dict[str, int | tuple[int, ...]]
+Attributes = dict[str, Attribute]
 
 
 def float_graph(captured: GraphModule, input_size: tuple[int, int]) -> FloatGraph:
@@ -33,6 +40,7 @@ def float_graph(captured: GraphModule, input_size: tuple[int, int]) -> FloatGrap
     names: dict[Node, str] = {}
     operators: list[Operator] = []
     weights: dict[str, FloatWeight] = {}
+    parameters: dict[str, Array] = {}
     for node in captured.graph.nodes:
         what = canonical(node)
         if what is None or what.kind in ("dropout", "batch_norm"):
@@ -48,11 +56,35 @@ def float_graph(captured: GraphModule, input_size: tuple[int, int]) -> FloatGrap
         constants = _constant_names(node, what)
         if constants is not None:
             weights[constants.weight] = _folded(captured, node, norm)
-        inputs = tuple(names[a] for a in node.args if isinstance(a, Node) and a in names)
-        attributes = _attributes(node, what, shapes)
-        operators.append(Operator(names[node], what.kind, inputs, attributes, constants))
+        found = _parameters_of(node, what, captured)
+        parameters.update(found)
+        operators.append(
+            Operator(
+                names[node],
+                what.kind,
+                _inputs(node, names),
+                _attributes(node, what, shapes),
+                constants,
+                tuple(found),
+            )
+        )
     classes = int(shapes[captured.graph.output_node().args[0]][1])  # type: ignore[index]
-    return FloatGraph(tuple(operators), weights, input_size, classes)
+    return FloatGraph(tuple(operators), weights, input_size, classes, parameters)
+
+
+def _inputs(node: Node, names: Mapping[Node, str]) -> tuple[str, ...]:
+    """Names of the activations that *node* reads, in order."""
+    first = node.args[0]
+    listed = list(first) if isinstance(first, (list, tuple)) else list(node.args)
+    return tuple(names[a] for a in listed if isinstance(a, Node) and a in names)
+
+
+def _parameters_of(node: Node, what: Canonical, captured: GraphModule) -> dict[str, Array]:
+    """Constants that stay float: scale and offset of a layer_norm."""
+    if what.kind != "layer_norm":
+        return {}
+    paths = [str(_parameter_node(value).target) for value in node.args[2:4]]
+    return {path: _array(captured, path).astype(np.float32) for path in paths}
 
 
 def quantized_weights(qat: GraphModule) -> dict[str, QuantizedWeight]:
@@ -247,9 +279,39 @@ def _attributes(node: Node, what: Canonical, shapes: dict[Node, tuple[int, ...]]
             "pads": pads,
             "dilations": _ints(dilation),
         }
+    simple = _SIMPLE_ATTRIBUTES.get(what.kind)
+    if simple is not None:
+        return simple(node, shapes)
     if what.kind == "avg_pool" and node.target is torch.ops.aten.avg_pool2d.default:
         return _average_pool(node, what, shapes)
     return {}
+
+
+def _linear_attributes(node: Node, shapes: dict[Node, tuple[int, ...]]) -> Attributes:
+    source = node.args[0]
+    assert isinstance(source, Node)
+    return {"rank": len(shapes[source])}
+
+
+def _reshape_attributes(node: Node, shapes: dict[Node, tuple[int, ...]]) -> Attributes:
+    return {} if node.target is torch.ops.aten.flatten.using_ints else {"shape": shapes[node]}
+
+
+def _epsilon(node: Node, shapes: dict[Node, tuple[int, ...]]) -> Attributes:
+    epsilon: Any = node.args[4]
+    return {"epsilon": float(epsilon), "axis": -1}
+
+
+#: kind → how its attributes are read, where it takes one line.
+_SIMPLE_ATTRIBUTES: dict[str, Callable[[Node, dict[Node, tuple[int, ...]]], Attributes]] = {
+    "concat": lambda node, _: {"axis": int(node.args[1])},  # type: ignore[arg-type]
+    "hardsigmoid": lambda _node, _: {"alpha": 1 / 6, "beta": 0.5},  # relu6(x + 3) / 6
+    "layer_norm": _epsilon,
+    "linear": _linear_attributes,
+    "reshape": _reshape_attributes,
+    "softmax": lambda _node, _: {"axis": -1},
+    "transpose": lambda node, _: {"perm": _ints(node.args[1])},
+}
 
 
 def _average_pool(node: Node, what: Canonical, shapes: dict[Node, tuple[int, ...]]) -> Attributes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch.fx import Graph, Node
 
 from edgecv.errors import UnsupportedError
@@ -26,7 +27,8 @@ __all__ = [
 #: Key of ``Node.meta`` under which :class:`Canonical` is kept.
 META = "edgecv"
 #: Last part of a functional operator's name, where it differs from the kind.
-_SHORT = {"reshape": "flatten"}
+_SHORT: dict[object, str] = {torch.ops.aten.flatten.using_ints: "flatten"}
+_SILU = {"sigmoid", "mul"}
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,14 @@ def _base(
         return str(node.all_input_nodes[1].target).rpartition(".")[0]
     if found.kind == "batch_norm":
         return found.path
-    whole_module = not has_children.get(found.path, True) and len(kinds[found.path]) == 1
-    if whole_module and found.path:
+    leaf = not has_children.get(found.path, True) and bool(found.path)
+    # a SiLU module is two operators, and the product is its output
+    whole_module = len(kinds[found.path]) == 1 or (
+        found.kind == "mul" and kinds[found.path] == _SILU
+    )
+    if leaf and whole_module:
         return found.path
-    short = _SHORT.get(found.kind, found.kind)
+    short = _SHORT.get(node.target, found.kind)
     return f"{found.path}.{short}" if found.path else short
 
 

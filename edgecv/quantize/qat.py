@@ -33,7 +33,7 @@ __all__ = [
 QUANTIZERS = "quantizers"
 META = "edgecv"
 #: Kinds that move integers without changing them: quantizing again would change nothing.
-_MOVERS = ("max_pool", "reshape")
+_MOVERS = ("max_pool", "reshape", "transpose", "concat")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ def annotate(captured: GraphModule) -> list[OpNode]:
 
 def _data_inputs(node: Node) -> list[Node]:
     """Activation inputs in order; an addition of a tensor to itself names it twice."""
-    return [a for a in node.args if isinstance(a, Node)]
+    first = node.args[0] if node.args else None
+    listed = list(first) if isinstance(first, (list, tuple)) else list(node.args)
+    # weights of a LayerNorm and arithmetic on the batch size are no activations
+    return [a for a in listed if isinstance(a, Node) and canonical(a) is not None]
 
 
 def _tensor_name(node: Node) -> str:
@@ -123,11 +126,13 @@ def _insert(qat: GraphModule, placement: Placement) -> None:
         owner = placement.tensors.get(what.name)
         if owner is None or what.kind in _MOVERS:
             continue
-        reuses = OP_TABLE[what.kind].output is Output.OF_INPUT
+        sources = placement.quantizers[owner].tensors
         with qat.graph.inserting_after(node):
             call = qat.graph.call_module(quantizers.target(owner), (node,))
-        if reuses:
+        if OP_TABLE[what.kind].output is Output.OF_INPUT:
             call.kwargs = {"observe": False}
+        elif len(sources) > 1:
+            call.kwargs = {"source": sources.index(what.name)}
         node.replace_all_uses_with(call, delete_user_cb=lambda user, call=call: user is not call)
     qat.graph.lint()
     qat.recompile()

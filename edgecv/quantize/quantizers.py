@@ -34,11 +34,14 @@ class ActivationQuantizer(nn.Module):
     moving average while training, then frozen. A forward in evaluation mode never changes it,
     except inside :meth:`Quantizers.calibrating`.
 
+    Where several tensors share it (the inputs of a concatenation), each has a range of its own, and
+    the grid covers all of them: one moving average over tensors in turn would cut off the widest.
+
     Attributes:
-        minimum: float32 0-d buffer.
-        maximum: float32 0-d buffer.
-        seen: bool buffer: the range holds something. A Python flag here, lost on resume, once put
-            scales off by 27 %.
+        minimum: float32 buffer [tensors].
+        maximum: float32 buffer [tensors].
+        seen: bool buffer [tensors]: that range holds something. A Python flag here, lost on resume,
+            once put scales off by 27 %.
         frozen: bool buffer.
     """
 
@@ -55,23 +58,30 @@ class ActivationQuantizer(nn.Module):
         )
         self.enabled: bool = True
         self.calibrating = False
-        self._has_range = quantizer.fixed is not None
+        sources = max(len(quantizer.tensors), 1)
+        self._has_range = [quantizer.fixed is not None] * sources
         self._is_frozen = quantizer.fixed is not None
         #: Parameters that Python knows; None while a range is being tracked.
         self._known: QuantParams | None = quantizer.fixed
         if quantizer.fixed is None:
-            self.register_buffer("minimum", torch.zeros(()))
-            self.register_buffer("maximum", torch.zeros(()))
-            self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
+            self.register_buffer("minimum", torch.zeros(sources))
+            self.register_buffer("maximum", torch.zeros(sources))
+            self.register_buffer("seen", torch.zeros(sources, dtype=torch.bool))
             self.register_buffer("frozen", torch.zeros((), dtype=torch.bool))
 
-    def forward(self, x: Tensor, observe: bool = True) -> Tensor:
-        """Fake-quantize *x*; with *observe* false it never widens the range (a reused quantizer)."""
+    def forward(self, x: Tensor, observe: bool = True, source: int = 0) -> Tensor:
+        """Fake-quantize *x*.
+
+        Args:
+            x: Values of any shape.
+            observe: False never widens the range (a reused quantizer).
+            source: Which of the tensors that share the quantizer *x* is.
+        """
         if observe and self.quantizer.fixed is None:
             if self.calibrating:
-                self._widen(x)
+                self._widen(x, source)
             elif self.training and not self._is_frozen:
-                self._track(x)
+                self._track(x, source)
         if not self.enabled:
             return x
         x = x.float()  # bfloat16 and float16 cannot hold the grid
@@ -79,7 +89,8 @@ class ActivationQuantizer(nn.Module):
         if known is not None:
             return fake_quantize(x, known.scale, known.zero_point, self.limits)
         bits, symmetric = self.quantizer.bits, self.quantizer.symmetric
-        scale, zero = device_params(self.minimum, self.maximum, bits=bits, symmetric=symmetric)
+        low, high = self.minimum.amin(), self.maximum.amax()
+        scale, zero = device_params(low, high, bits=bits, symmetric=symmetric)
         return fake_quantize_on_device(x, scale, zero, self.limits)
 
     def params(self) -> QuantParams:
@@ -90,12 +101,12 @@ class ActivationQuantizer(nn.Module):
         """
         if self.quantizer.fixed is not None:
             return self.quantizer.fixed
-        if not self._has_range:
+        if not all(self._has_range):
             raise InputError(
                 f"the quantizer {self.quantizer.name!r} has no range yet",
                 cure="Call edgecv.quantize.calibrate(model, batches) first.",
             )
-        low, high = float(self.minimum), float(self.maximum)
+        low, high = float(self.minimum.amin()), float(self.maximum.amax())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise InputError(
                 f"the tensor {self.quantizer.name!r} holds values from {low} to {high}",
@@ -131,33 +142,34 @@ class ActivationQuantizer(nn.Module):
         return self._known
 
     @torch.no_grad()
-    def _widen(self, x: Tensor) -> None:
+    def _widen(self, x: Tensor, source: int) -> None:
         low, high = torch.aminmax(x.detach().float())
-        if self._has_range:
-            low, high = torch.minimum(low, self.minimum), torch.maximum(high, self.maximum)
-        self._store(low, high)
+        if self._has_range[source]:
+            low = torch.minimum(low, self.minimum[source])
+            high = torch.maximum(high, self.maximum[source])
+        self._store(low, high, source)
 
     @torch.no_grad()
-    def _track(self, x: Tensor) -> None:
+    def _track(self, x: Tensor, source: int) -> None:
         low, high = torch.aminmax(x.detach().float())
-        if self._has_range:
-            low = torch.lerp(self.minimum, low, MOMENTUM)
-            high = torch.lerp(self.maximum, high, MOMENTUM)
-        self._store(low, high)
+        if self._has_range[source]:
+            low = torch.lerp(self.minimum[source], low, MOMENTUM)
+            high = torch.lerp(self.maximum[source], high, MOMENTUM)
+        self._store(low, high, source)
 
-    def _store(self, low: Tensor, high: Tensor) -> None:
-        self.minimum.copy_(low)
-        self.maximum.copy_(high)
+    def _store(self, low: Tensor, high: Tensor, source: int) -> None:
+        self.minimum[source].copy_(low)
+        self.maximum[source].copy_(high)
         self._known = None
-        if not self._has_range:
-            self.seen.fill_(True)
-            self._has_range = True
+        if not self._has_range[source]:
+            self.seen[source] = True
+            self._has_range[source] = True
 
     def _restore_flags(self) -> None:
         """Python's copies of the flags, so that no step has to ask the device."""
-        self._has_range = bool(self.seen)
+        self._has_range = [bool(seen) for seen in self.seen.tolist()]
         self._is_frozen = bool(self.frozen)
-        self._known = self.params() if self._has_range and self._is_frozen else None
+        self._known = self.params() if all(self._has_range) and self._is_frozen else None
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

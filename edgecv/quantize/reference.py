@@ -93,7 +93,7 @@ class _ExactActivation(nn.Module):
         super().__init__()
         self._params, self._limits = params, limits
 
-    def forward(self, x: Tensor, observe: bool = True) -> Tensor:
+    def forward(self, x: Tensor, observe: bool = True, source: int = 0) -> Tensor:
         """The nearest value of the grid."""
         steps = torch.round(x / self._params.scale) + self._params.zero_point
         return (steps.clamp(*self._limits) - self._params.zero_point) * self._params.scale

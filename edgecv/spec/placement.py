@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgecv.errors import UnsupportedError
 from edgecv.spec.table import OP_TABLE, OpRule, Output
@@ -39,14 +39,15 @@ class Quantizer:
         bits: Width of its grid; 8 for fixed ones.
         symmetric: Zero point 0.
         fixed: Parameters that are never learned, or None.
-        group: Set of quantizers a target may leave out, or "".
+        tensors: Names of the tensors whose values set its range; several where inputs of a
+            concatenation share it.
     """
 
     name: str
     bits: int = 8
     symmetric: bool = False
     fixed: QuantParams | None = None
-    group: str = ""
+    tensors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,14 +110,11 @@ def place(nodes: Sequence[OpNode], *, bits: int = 8) -> Placement:
             walk.tensors[tail] = walk.tensors[node.inputs[0]]
         else:
             fixed = rule.fixed if rule.output is Output.FIXED else None
-            symmetric = any(
-                tail in (use.inputs[i] for i in OP_TABLE[use.kind].symmetric_inputs)
-                for use in consumers.get(tail, [])
-            )
             walk.tensors[tail] = tail
             walk.quantizers[tail] = Quantizer(
-                tail, 8 if fixed else bits, symmetric, fixed, rule.group
+                tail, 8 if fixed else bits, fixed=fixed, tensors=(tail,)
             )
+    _make_symmetric(nodes, walk)
     used = set(walk.tensors.values())
     return Placement(
         {name: q for name, q in walk.quantizers.items() if name in used},
@@ -158,6 +156,17 @@ def _absorb(node: OpNode, rule: OpRule, consumers: dict[str, list[OpNode]], walk
 def _share(names: list[str], walk: _Walk) -> None:
     """Merge quantizers into the first; a fixed one wins because its parameters cannot change."""
     keep = next((n for n in names if walk.quantizers[n].fixed), names[0])
+    sources = [t for name in dict.fromkeys(names) for t in walk.quantizers[name].tensors]
+    walk.quantizers[keep] = replace(walk.quantizers[keep], tensors=tuple(dict.fromkeys(sources)))
     for tensor, quantizer in walk.tensors.items():
         if quantizer in names:
             walk.tensors[tensor] = keep
+
+
+def _make_symmetric(nodes: Sequence[OpNode], walk: _Walk) -> None:
+    """Zero point 0 for what the operands of a matmul carry."""
+    for node in nodes:
+        for position in OP_TABLE[node.kind].symmetric_inputs:
+            owner = walk.quantizers[walk.tensors[node.inputs[position]]]
+            if owner.fixed is None:
+                walk.quantizers[owner.name] = replace(owner, symmetric=True)

@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edgecv.artifact.manifest import Manifest
-from edgecv.data import find_pictures
-from edgecv.data.decode import in_threads
+from edgecv.data import picture_batches
 from edgecv.errors import InputError
 from edgecv.models import FoldReport, create
-from edgecv.preprocess import apply, load_rgb
 from edgecv.train.export import ExportedRun, write_exports
 from edgecv.train.folder import RunFolder
 
 __all__ = ["CheckpointOptions", "export_checkpoint"]
-
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -72,9 +65,6 @@ def export_checkpoint(
         EdgecvError: An unknown model, weights that do not fit, no pictures, files that exist.
     """
     say = progress or (lambda _: None)
-    found = find_pictures(options.calibrate)
-    spread = np.linspace(0, len(found) - 1, min(options.pictures, len(found))).round().astype(int)
-    chosen = [found[i] for i in spread]
     say(f"loading {options.model} from {options.weights}")
     arguments: dict[str, Any] = {
         "num_classes": options.num_classes,
@@ -85,14 +75,8 @@ def export_checkpoint(
     # once for the preprocessing of the pictures, once to compare on them
     first = create(options.model, **arguments)
     preprocess = first.preprocess
-    say(f"decoding {len(chosen)} pictures for calibration")
-
-    def one(path: Path) -> npt.NDArray[np.float32]:
-        pixels = apply(load_rgb(path), preprocess).transpose(2, 0, 1)
-        return pixels.astype(np.float32) / np.float32(255)
-
-    pixels = list(in_threads(one, chosen))
-    batches = [np.stack(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)]
+    say(f"decoding pictures of {options.calibrate} for calibration")
+    batches = picture_batches(options.calibrate, preprocess, count=options.pictures)
     names = options.labels is None and first.num_classes == 1000
     made = create(options.model, **arguments, imagenet_names=names, fold_batches=batches)
     labels = _labels(options, made.labels, made.num_classes)

@@ -8,29 +8,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgecv import artifact as artifact_files
 from edgecv.errors import ModelLoadError
 from edgecv.verify.mismatch import Mismatch
 from edgecv.verify.onnx_file import compare_onnx
 from edgecv.verify.openvino_file import compare_openvino
 from edgecv.verify.source import read_source
 from edgecv.verify.tflite_file import compare_tflite
+from edgecv_converters import ReadOptions, prepare_source
+from edgecv_converters.leave_out import GROUPS, leave_out
 
 __all__ = ["Mismatch", "compare_parameters"]
 
 
-def compare_parameters(artifact: str | Path, source: bytes | str | Path) -> list[Mismatch]:
+def compare_parameters(
+    artifact: str | Path, source: bytes | str | Path, *, folder: Path | None = None
+) -> list[Mismatch]:
     """Compare an artifact with the ONNX file that it was made from.
 
     Compared bit for bit: scale and zero point of every activation; integers, scales and zero points of
     every weight and bias; every float constant that operators compute with. A tensor that the artifact
     lacks is a mismatch, and so is one with numbers that the source does not have, but for what the
     converter adds: padded copies, biases of zeros and averages as filters of ones must be just that.
+    What a TFLite file holds in another form (batch normalizations as weights, an epsilon as a constant)
+    is computed anew from the source.
+    Quantizers that the artifact's manifest lists as left out, and that belong to a group which targets
+    may leave out, are not expected; any other that lacks is a mismatch.
+    Open dimensions of the source have the sizes that the manifest says, and what is then constant in it
+    (shapes, and scales computed from them) is computed by the same library as in a conversion.
     Attributes of operators (strides, paddings, axes, Gemm's factors), manifests and digests are not
     looked at.
 
     Args:
         artifact: ``.tflite``, ``.xml`` (with the ``.bin`` beside it) or ``.onnx``, recognized by content.
         source: The ONNX file or its bytes.
+        folder: Where the source lies, for constants that it keeps in other files; known for a path.
 
     Returns:
         The differences; empty when the artifact carries the source's parameters. Of many differences in
@@ -40,9 +52,15 @@ def compare_parameters(artifact: str | Path, source: bytes | str | Path) -> list
         ModelLoadError: A file cannot be read or parsed.
         MissingExtraError: The extra ``convert`` is not installed.
     """
-    expected = read_source(source if isinstance(source, bytes) else _read(Path(source)))
     path = Path(artifact)
     data = _read(path)
+    manifest = artifact_files.read(path, check="off").manifest
+    if isinstance(source, str | Path):
+        folder, source = Path(source).parent, _read(Path(source))
+    sizes = ReadOptions.from_json((manifest.parent if manifest else None) or {})
+    given = prepare_source(source, sizes, folder=folder)
+    left_out = manifest.left_out if manifest else ()
+    expected = read_source(leave_out(given, tuple(GROUPS), only=left_out)[0])
     if data[4:8] == b"TFL3":
         return compare_tflite(data, expected)
     if data.lstrip()[:1] == b"<":

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 _ROUNDINGS = ("QuantizeLinear", "DequantizeLinear")
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_ELEMENTWISE = ("Add", "BatchNormalization", "Div", "Mul", "PRelu", "Sub")
+_ELEMENTWISE = ("Add", "BatchNormalization", "Div", "Max", "Min", "Mul", "PRelu", "Sub")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,7 @@ class Source:
         users: Name → where it is read.
         producers: Name → (operator type, inputs) of the operator that writes it.
         outputs: Names of the graph's outputs.
+        attributes: Name → float attributes of the operator that writes it.
     """
 
     roundings: tuple[Rounding, ...]
@@ -80,6 +81,7 @@ class Source:
     users: Mapping[str, tuple[User, ...]]
     producers: Mapping[str, tuple[str, tuple[str, ...]]]
     outputs: tuple[str, ...]
+    attributes: Mapping[str, Mapping[str, float]]
 
     @cached_property
     def by_output(self) -> Mapping[str, Rounding]:
@@ -102,7 +104,7 @@ class Source:
         """What a message calls it: the rounded activation, or the constant as operators read it."""
         if rounding.op == "DequantizeLinear":
             before = self.by_output.get(rounding.input)
-            if before is None or before.input in self.constants:
+            if before is None or self._is_constant(before.input):
                 return rounding.output
             rounding = before
         return rounding.input.removesuffix("/float") or rounding.input
@@ -116,7 +118,7 @@ class Source:
     def activations(self) -> tuple[Rounding, ...]:
         """Every QuantizeLinear of something computed."""
         return tuple(
-            r for r in self.roundings if r.op == "QuantizeLinear" and r.input not in self.constants
+            r for r in self.roundings if r.op == "QuantizeLinear" and not self._is_constant(r.input)
         )
 
     def integer_inputs(self) -> tuple[Rounding, ...]:
@@ -135,6 +137,11 @@ class Source:
             if data.dtype == np.float32
             and any(data.ndim or u.op in _ELEMENTWISE for u in self.readers(name))
         }
+
+    def _is_constant(self, name: str) -> bool:
+        """Whether *name* is one in the file, as it is or rounded before."""
+        before = self.by_output.get(name)
+        return name in self.constants or (before is not None and before.integers is not None)
 
     def readers(self, name: str) -> tuple[User, ...]:
         """Where *name* is computed with: every use but those in roundings."""
@@ -197,11 +204,13 @@ def read_source(data: bytes) -> Source:
 
 
 def _read(graph: Any) -> Source:
-    from onnx import numpy_helper
+    from onnx import AttributeProto, numpy_helper
 
+    _see_through_copies(graph)
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     users: dict[str, list[User]] = {}
     producers: dict[str, tuple[str, tuple[str, ...]]] = {}
+    attributes: dict[str, dict[str, float]] = {}
     for node in graph.node:
         if node.op_type == "Constant":
             for attribute in node.attribute:
@@ -213,16 +222,42 @@ def _read(graph: Any) -> Source:
             users.setdefault(name, []).append(
                 User(node.op_type, position, tuple(node.input), transposed)
             )
+        floats = {a.name: float(a.f) for a in node.attribute if a.type == AttributeProto.FLOAT}
         for name in node.output:
             producers[name] = (node.op_type, tuple(node.input))
+            attributes[name] = floats
     roundings = _roundings(graph.node, constants)
     outputs = tuple(o.name for o in graph.output)
-    return Source(roundings, constants, {n: tuple(u) for n, u in users.items()}, producers, outputs)
+    read = {n: tuple(u) for n, u in users.items()}
+    return Source(roundings, constants, read, producers, outputs, attributes)
+
+
+def _see_through_copies(graph: Any) -> None:
+    """Readers of an Identity of a constant, rounded or not, read what it reads."""
+    constants = {t.name for t in graph.initializer}
+    copied: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = copied.get(name, name)
+        if node.op_type == "Constant" or (
+            node.op_type in _ROUNDINGS and node.input and node.input[0] in constants
+        ):
+            constants.update(node.output)
+        if node.op_type == "Identity" and node.input and node.input[0] in constants:
+            copied[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    if copied:
+        copies = [type(node).FromString(node.SerializeToString()) for node in kept]
+        del graph.node[:]
+        graph.node.extend(copies)
 
 
 def _roundings(nodes: Any, constants: Mapping[str, Array]) -> tuple[Rounding, ...]:
     found: list[Rounding] = []
     rounded: dict[str, Array] = {}
+    dequantized: dict[str, tuple[Array, Rounding]] = {}
     for node in nodes:
         if (
             node.op_type not in ("QuantizeLinear", "DequantizeLinear")
@@ -231,7 +266,10 @@ def _roundings(nodes: Any, constants: Mapping[str, Array]) -> tuple[Rounding, ..
             continue
         scales = np.atleast_1d(constants[node.input[1]]).astype(np.float32)
         zero = constants.get(node.input[2]) if len(node.input) > 2 else None
-        integers = constants.get(node.input[0], rounded.get(node.input[0]))
+        name = node.input[0]
+        integers = constants.get(name, rounded.get(name))
+        if node.op_type == "QuantizeLinear" and name in dequantized:
+            integers = _real(*dequantized[name])
         if node.op_type == "QuantizeLinear":
             dtype = "uint8" if zero is None else str(zero.dtype)
         else:
@@ -261,14 +299,28 @@ def _roundings(nodes: Any, constants: Mapping[str, Array]) -> tuple[Rounding, ..
         found.append(rounding)
         if node.op_type == "QuantizeLinear" and integers is not None:
             rounded[node.output[0]] = _round(integers, rounding)
+        elif integers is not None:
+            dequantized[node.output[0]] = (integers, rounding)
     return tuple(found)
 
 
-def _round(real: Array, rounding: Rounding) -> Array:
-    shape = [1] * real.ndim
+def _along(values: Array, rounding: Rounding, ndim: int) -> Array:
+    shape = [1] * ndim
     if rounding.axis is not None:
         shape[rounding.axis] = -1
-    steps = np.rint(real / rounding.scales.reshape(shape)) + rounding.zero_points.reshape(shape)
+    return values.reshape(shape)
+
+
+def _real(integers: Array, rounding: Rounding) -> Array:
+    """What a DequantizeLinear makes; its constant may be rounded once more."""
+    centered = integers.astype(np.float64) - _along(rounding.zero_points, rounding, integers.ndim)
+    real: Array = (centered * _along(rounding.scales, rounding, integers.ndim)).astype(np.float32)
+    return real
+
+
+def _round(real: Array, rounding: Rounding) -> Array:
+    steps = np.rint(real / _along(rounding.scales, rounding, real.ndim))
+    steps = steps + _along(rounding.zero_points, rounding, real.ndim)
     limits = np.iinfo(rounding.dtype)
     integers: Array = np.clip(steps, limits.min, limits.max).astype(rounding.dtype)
     return integers

@@ -13,27 +13,27 @@ import numpy as np
 
 from edgecv.verify.mismatch import Mismatch, compare_elements, compare_per_channel
 from edgecv.verify.source import Array, Rounding, Source, User, to_int8
+from edgecv.verify.tflite_bridges import Bridges, Grid, arrangements, repeated, rounded
+from edgecv.verify.tflite_derived import Derived
 from edgecv.verify.tflite_reading import FileModel, FileOperator, FileTensor, read_tflite
 
 __all__ = ["compare_tflite"]
 
 #: Operators of the source that only rename positions: with equal parameters they need no tensor of their own.
 _RENAMING = {
-    "DequantizeLinear", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
+    "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split",
+    "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 #: Operators of the file that move integers: their output carries the parameters of their input.
-_MOVING = {"MAX_POOL_2D", "PAD", "PADV2", "RESHAPE", "SLICE", "TRANSPOSE"}
+_MOVING = {"MAX_POOL_2D", "PAD", "PADV2", "REDUCE_MAX", "RESHAPE", "SLICE", "TRANSPOSE"}
+#: Operators of the source whose constant has the order of dimensions of what stands beside it, or another one.
+_BESIDE = {
+    "Add", "Concat", "Div", "Expand", "Flatten", "Max", "Min", "Mul", "Reshape", "Squeeze", "Sub", "Transpose",
+    "Unsqueeze",
+}  # fmt: skip
 _PRODUCTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 #: How far a bias scale may be from s_in * s_w to count as that (TFLite kernel_util.cc).
 _BIAS_TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """Parameters that a tensor must have, in int8 terms."""
-
-    scales: Array
-    zero_points: Array
 
 
 def compare_tflite(data: bytes, source: Source) -> list[Mismatch]:
@@ -54,12 +54,17 @@ class _Comparison:
 
     file: FileModel
     source: Source
-    grids: dict[str, _Grid] = field(default_factory=dict)
+    grids: dict[str, Grid] = field(default_factory=dict)
     constants: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.derived = Derived(self.file, self.source, self._in_source_order)
+        self.bridges = Bridges(self.file, self.grids)
 
     def run(self) -> list[Mismatch]:
         """All differences, each once."""
-        mismatches: list[Mismatch] = []
+        mismatches = self.derived.run()
+        self.constants |= self.derived.compared
         for rounding in (*self.source.activations(), *self.source.integer_inputs()):
             mismatches += self._activation(rounding)
         for rounding in self.source.dequantized_constants():
@@ -100,7 +105,8 @@ class _Comparison:
         present = [self.file.tensors[n] for n in names if n in self.file.tensors]
         found = next((t for t in present if t.dtype == "int8"), None)
         op, inputs = self.source.producers.get(expected.input, ("", ()))
-        if found is not None or op not in _RENAMING:
+        alone = op == "Concat" and len(inputs) == 1
+        if found is not None or not (op in _RENAMING or alone):
             return found or next(iter(present), None), False
         read = expected.input if op == "DequantizeLinear" else inputs[0]
         before = self._rounding_behind(read)
@@ -116,9 +122,11 @@ class _Comparison:
         return self.source.by_output.get(dequantize.input, dequantize)
 
     def _moved(self, operator: FileOperator) -> list[Mismatch]:
-        """Copies in another order, padded or cut: parameters of what they copy."""
+        """Copies in another order, padded or cut: parameters of what they copy. Bridges: what they must be."""
         grid = self.grids.get(operator.inputs[0]) if operator.inputs else None
-        if operator.op not in _MOVING or grid is None:
+        if operator.op not in _MOVING:
+            grid = self.bridges.wanted(operator)
+        if grid is None:
             return []
         mismatches = []
         # PADV2 pads with a constant of its own
@@ -137,6 +145,9 @@ class _Comparison:
         mismatches: list[Mismatch] = []
         candidates = list(self._candidates(name))
         for user in self.source.readers(name):
+            if user.op == "Pow" or (name, user.inputs) in self.derived.replaced:
+                # an exponent is part of a normalization's spelling
+                continue
             results = [compare(user, found) for found in candidates]
             nothing = [Mismatch(name, "presence", "a constant", "nothing")]
             mismatches += sorted(results, key=len)[0] if results else nothing
@@ -158,19 +169,19 @@ class _Comparison:
                 numbered = f"{base}:{number}"
 
     def _quantized(self, expected: Rounding) -> Callable[[User, FileTensor], list[Mismatch]]:
-        name, source = expected.output, self.source
+        name = expected.output
         assert expected.integers is not None
         integers, zeros = to_int8(expected.integers, expected.zero_points, expected.dtype)
-        axis = source.channel_axis(name)
 
         def compare(user: User, found: FileTensor) -> list[Mismatch]:
-            elements = self._in_source_order(found, user, integers.shape)
+            real = _real(integers, zeros, expected)
             if found.dtype == "float32":
-                real = _real(integers, zeros, expected)
-                return compare_elements(name, "value", real, elements, axis)
+                return self._elements(name, "value", real, found, user)
+            if (grid := self._joins(found)) is not None:
+                return self._regridded(name, real, grid, found, user)
             if self._is_bias(user, found):
                 return self._bias(expected, integers, user, found)
-            self.grids[found.name] = grid = _Grid(expected.scales, zeros)
+            self.grids[found.name] = grid = Grid(expected.scales, zeros)
             mismatches = _compare_grid(name, grid, found)
             reader, _ = self.file.readers.get(found.name, (None, 0))
             along = 3 if reader is not None and reader.op == "DEPTHWISE_CONV_2D" else 0
@@ -178,7 +189,7 @@ class _Comparison:
                 mismatches.append(
                     Mismatch(name, "form", "scales along output channels", f"axis {found.axis}")
                 )
-            return mismatches + compare_elements(name, "integer", integers, elements, axis)
+            return mismatches + self._elements(name, "integer", integers, found, user)
 
         return compare
 
@@ -187,10 +198,44 @@ class _Comparison:
             product = self._product_scale(user) if self._is_bias(user, found) else None
             if found.dtype == "int32" and product is not None:
                 return _compare_rounded(name, values.astype(np.float64), product, found)
-            elements = self._in_source_order(found, user, values.shape)
-            return compare_elements(name, "value", values, elements, self.source.channel_axis(name))
+            if found.dtype == "int8" and (grid := self._joins(found)) is not None:
+                return self._regridded(name, values, grid, found, user)
+            return self._elements(name, "value", values, found, user)
 
         return compare
+
+    def _elements(
+        self, name: str, what: str, wanted: Array, found: FileTensor, user: User
+    ) -> list[Mismatch]:
+        """Compare in the arrangement that fits: beside an activation a constant lies as that does."""
+        axis = self.source.channel_axis(name)
+        if user.op == "Expand" and found.data is not None:
+            wanted = repeated(wanted, found.data.shape)
+        plain = self._in_source_order(found, user, wanted.shape)
+        mismatches = compare_elements(name, what, wanted, plain, axis)
+        if not mismatches or user.op not in _BESIDE:
+            return mismatches
+        assert found.data is not None
+        others = arrangements(found.data, wanted.shape)
+        compared = [compare_elements(name, what, wanted, other, axis) for other in others]
+        return min([mismatches, *compared], key=len)
+
+    def _joins(self, found: FileTensor) -> Grid | None:
+        """Grid of the concatenation that reads a constant; None where another operator does."""
+        reader, _ = self.file.readers.get(found.name, (None, 0))
+        if reader is None or reader.op != "CONCATENATION":
+            return None
+        return self.bridges.concatenated(reader.outputs[0])
+
+    def _regridded(
+        self, name: str, real: Array, grid: Grid, found: FileTensor, user: User
+    ) -> list[Mismatch]:
+        """An input of a concatenation, rounded to its grid as QuantizeLinear rounds."""
+        self.grids[found.name] = grid
+        wanted = rounded(real, grid)
+        return _compare_grid(name, grid, found) + self._elements(
+            name, "integer", wanted, found, user
+        )
 
     def _bias(
         self, expected: Rounding, integers: Array, user: User, found: FileTensor
@@ -202,7 +247,7 @@ class _Comparison:
             real = centered * expected.scales.astype(np.float64)
             return _compare_rounded(expected.output, real, product, found)
         size = found.scales.size if product is None else product.size
-        grid = _Grid(_spread(expected.scales, size), _spread(expected.zero_points, size))
+        grid = Grid(_spread(expected.scales, size), _spread(expected.zero_points, size))
         return _compare_bias(expected.output, grid, integers, found)
 
     def _product_scale(self, user: User) -> Array | None:
@@ -235,7 +280,9 @@ class _Comparison:
         if op in _PRODUCTS and position == 1:
             if data.ndim == 4:
                 return data.transpose((3, 0, 1, 2) if op == "DEPTHWISE_CONV_2D" else (0, 3, 1, 2))
-            turned = user.op == "MatMul" or (user.op == "Gemm" and not user.transposed)
+            turned = (user.op == "MatMul" and user.position == 1) or (
+                user.op == "Gemm" and not user.transposed
+            )
             return data.T if turned else data
         if data.ndim == 4:
             data = data.transpose(0, 3, 1, 2)
@@ -255,8 +302,8 @@ class _Comparison:
             return []
         operator, position = self.file.readers.get(name, (FileOperator("", (), ()), 0))
         if operator.op == "PADV2" and position == 2:
-            lowest = np.finfo(np.float32).min if tensor.dtype == "float32" else -128
-            return compare_elements(name, "value", np.full_like(data, lowest), data, None)
+            filler = self.bridges.filler(tensor, self.source, self.derived.origins)
+            return compare_elements(name, "value", np.full_like(data, filler), data, None)
         if operator.op in _PRODUCTS and position == 2:
             return self._zero_bias(tensor, operator)
         if operator.op == "DEPTHWISE_CONV_2D" and position == 1 and tensor.dtype == "int8":
@@ -270,7 +317,7 @@ class _Comparison:
         if tensor.dtype == "float32" or activation is None or weight is None:
             return compare_elements(tensor.name, "value", zeros, tensor.data, 0)
         product = weight.scales.astype(np.float64) * activation.scales.astype(np.float64)[0]
-        grid = _Grid(product.astype(np.float32), np.zeros(product.size, np.int64))
+        grid = Grid(product.astype(np.float32), np.zeros(product.size, np.int64))
         return _compare_bias(tensor.name, grid, zeros, tensor)
 
     def _average(self, tensor: FileTensor) -> list[Mismatch]:
@@ -278,7 +325,7 @@ class _Comparison:
         assert tensor.data is not None
         _, height, width, channels = tensor.data.shape
         scale = np.float32(1) / np.float32(height * width)
-        grid = _Grid(np.full(channels, scale), np.zeros(channels, np.int64))
+        grid = Grid(np.full(channels, scale), np.zeros(channels, np.int64))
         self.grids[tensor.name] = grid
         ones = np.ones_like(tensor.data)
         return _compare_grid(tensor.name, grid, tensor) + compare_elements(
@@ -286,30 +333,30 @@ class _Comparison:
         )
 
 
-def _grid(rounding: Rounding) -> _Grid:
+def _grid(rounding: Rounding) -> Grid:
     empty = np.zeros(0, np.int8)
-    return _Grid(rounding.scales, to_int8(empty, rounding.zero_points, rounding.dtype)[1])
+    return Grid(rounding.scales, to_int8(empty, rounding.zero_points, rounding.dtype)[1])
 
 
 def _grid_bytes(rounding: Rounding) -> tuple[bytes, bytes, str]:
     return rounding.scales.tobytes(), rounding.zero_points.tobytes(), rounding.dtype
 
 
-def _compare_grid(name: str, grid: _Grid, found: FileTensor) -> list[Mismatch]:
+def _compare_grid(name: str, grid: Grid, found: FileTensor) -> list[Mismatch]:
     zeros = found.zero_points.astype(np.int64)
     return compare_per_channel(name, "scale", grid.scales, found.scales) + compare_per_channel(
         name, "zero_point", grid.zero_points, zeros
     )
 
 
-def _compare_bias(name: str, grid: _Grid, integers: Array, found: FileTensor) -> list[Mismatch]:
+def _compare_bias(name: str, grid: Grid, integers: Array, found: FileTensor) -> list[Mismatch]:
     assert found.data is not None
     wanted, there = integers.reshape(-1), found.data.reshape(-1)
     return _compare_grid(name, grid, found) + compare_elements(name, "integer", wanted, there, 0)
 
 
 def _compare_rounded(name: str, real: Array, product: Array, found: FileTensor) -> list[Mismatch]:
-    grid = _Grid(product.astype(np.float32), np.zeros(product.size, np.int64))
+    grid = Grid(product.astype(np.float32), np.zeros(product.size, np.int64))
     steps = np.rint(real.reshape(-1) / product).astype(np.int32)
     return _compare_bias(name, grid, steps, found)
 

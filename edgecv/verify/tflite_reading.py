@@ -111,7 +111,21 @@ def _read(tflite: Any, data: bytes) -> FileModel:
         _operator(model, graph.Operators(i), codes, [t.name for t in tensors])
         for i in range(graph.OperatorsLength())
     ]
+    _check_order(operators)
     return FileModel(by_name, tuple(operators))
+
+
+def _check_order(operators: list[FileOperator]) -> None:
+    """Refuse operators without results and rings: whoever follows the graph must come to an end."""
+    left = {name for operator in operators for name in operator.outputs}
+    for operator in operators:
+        if not operator.outputs or left.intersection(operator.inputs):
+            raise ModelLoadError(
+                f"an operator {operator.op} of the TFLite file has no result, or reads one that is not"
+                " computed before it",
+                cure="Convert the model again.",
+            )
+        left.difference_update(operator.outputs)
 
 
 def _names(enumeration: type) -> dict[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -15,6 +15,8 @@ from edgecv.spec.types import TensorSpec
 __all__ = [
     "Array",
     "Backend",
+    "ExecutedLayer",
+    "ListsLayers",
     "engine_failed",
     "guess_layout",
     "load_failed",
@@ -83,6 +85,28 @@ class Backend(Protocol):
         """Give the memory back; no other method is called afterwards."""
 
 
+class ExecutedLayer(NamedTuple):
+    """One convolution, linear layer or matrix product of an engine's runtime graph.
+
+    Attributes:
+        name: Of the model's operator, as far as the engine kept it.
+        kind: ``"conv"``, ``"linear"`` or ``"matmul"``.
+        precision: What it multiplies, e.g. ``"int8"`` or ``"float32"``.
+    """
+
+    name: str
+    kind: str
+    precision: str
+
+
+@runtime_checkable
+class ListsLayers(Protocol):
+    """A backend whose engine says layer by layer what it executes."""
+
+    def executed_layers(self) -> tuple[ExecutedLayer, ...]:
+        """Every layer that carries the arithmetic, in execution order."""
+
+
 def load_failed(engine: str, error: BaseException) -> EdgecvError:
     """The error for a file that an engine refuses."""
     return ModelLoadError(
@@ -140,17 +164,18 @@ def guess_layout(shape: Sequence[int]) -> str:
     return "NCHW" if first else "NHWC"
 
 
-def summarize_precision(layers: Iterable[tuple[str, str]]) -> str:
-    """One line from (kind of layer, precision) pairs of the layers that carry the arithmetic.
+def summarize_precision(layers: Iterable[ExecutedLayer]) -> str:
+    """One line about the layers that carry the arithmetic.
 
-    >>> summarize_precision([("conv", "int8")] * 20 + [("linear", "int8")])
+    >>> conv, linear = ExecutedLayer("a", "conv", "int8"), ExecutedLayer("b", "linear", "int8")
+    >>> summarize_precision([conv] * 20 + [linear])
     'int8 (20/20 conv, 1/1 linear)'
-    >>> summarize_precision([("conv", "int8"), ("conv", "float32"), ("linear", "float32")])
-    'mixed: int8 1/2 conv; float32 1/2 conv, 1/1 linear'
+    >>> summarize_precision([conv, conv._replace(precision="float32"), linear])
+    'mixed: int8 1/2 conv, 1/1 linear; float32 1/2 conv'
     >>> summarize_precision([])
     'unknown'
     """
-    counts = Counter(layers)
+    counts = Counter((layer.kind, layer.precision) for layer in layers)
     totals: Counter[str] = Counter()
     for (kind, _), number in counts.items():
         totals[kind] += number

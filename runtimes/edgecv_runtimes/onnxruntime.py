@@ -15,6 +15,7 @@ from edgecv.errors import UnsupportedError
 from edgecv.spec.types import TensorSpec
 from edgecv_runtimes.base import (
     Array,
+    ExecutedLayer,
     engine_failed,
     guess_layout,
     load_failed,
@@ -57,14 +58,17 @@ _SILENT = 4  # log severity: the errors arrive as exceptions
 
 
 class OnnxRuntimeBackend:
-    """ONNX files, float or QDQ. A session may be shared by threads."""
+    """ONNX files, float or QDQ. A session may be shared by threads.
+
+    Without *optimize* every operator runs as it stands in the file: a reference, not a fast one.
+    """
 
     name: ClassVar[str] = "onnxruntime"
     kinds: ClassVar[tuple[str, ...]] = ("onnx",)
 
-    def __init__(self, model: ModelFile, *, threads: int) -> None:
+    def __init__(self, model: ModelFile, *, threads: int, optimize: bool = True) -> None:
         self._engine = import_onnxruntime()
-        self._body, self._threads = model.body, threads
+        self._body, self._threads, self._optimize = model.body, threads, optimize
         self._errors = _errors(self._engine)
         try:
             self._session = self._open(self._options())
@@ -88,7 +92,11 @@ class OnnxRuntimeBackend:
         return dict(zip(self._output_names, results, strict=True))
 
     def executed_precision(self) -> str:
-        """Precision of every convolution and linear kernel that really ran.
+        """Precision of every convolution and linear kernel that really ran."""
+        return summarize_precision(self.executed_layers())
+
+    def executed_layers(self) -> tuple[ExecutedLayer, ...]:
+        """Those kernels one by one, under the names of the optimized graph.
 
         The profile of one call on zeros, in a session of its own: profiling slows a session down.
         """
@@ -102,14 +110,14 @@ class OnnxRuntimeBackend:
             except self._errors as error:
                 raise engine_failed("ONNX Runtime", error) from error
             events = json.loads(Path(session.end_profiling()).read_text())
-        kernels = [
-            event["args"] for event in events if event.get("name", "").endswith("_kernel_time")
-        ]
-        return summarize_precision(
-            (_LAYERS[kernel["op_name"]], _precision(kernel))
-            for kernel in kernels
-            if kernel.get("op_name") in _LAYERS
-        )
+        layers = []
+        for event in events:
+            name, ending, _ = event.get("name", "").rpartition("_kernel_time")
+            kernel = event.get("args", {})
+            if ending and kernel.get("op_name") in _LAYERS:
+                kind = _LAYERS[kernel["op_name"]]
+                layers.append(ExecutedLayer(name, kind, _precision(kernel)))
+        return tuple(layers)
 
     def close(self) -> None:
         """Free the session."""
@@ -120,6 +128,8 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _SILENT
+        if not self._optimize:
+            options.graph_optimization_level = self._engine.GraphOptimizationLevel.ORT_DISABLE_ALL
         # threads that wait in a loop take the cores of whatever else the board does
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options

@@ -13,6 +13,7 @@ from edgecv.errors import ModelLoadError, UnsupportedError
 from edgecv.spec.types import TensorSpec
 from edgecv_runtimes.base import (
     Array,
+    ExecutedLayer,
     engine_failed,
     guess_layout,
     load_failed,
@@ -33,6 +34,14 @@ _LAYERS: Final = {
     "GroupConvolution": "conv",
     "Deconvolution": "conv",
     "FullyConnected": "linear",
+    "MatMul": "matmul",
+}
+#: The same layers in the network before it is compiled, by node type.
+_PRODUCTS: Final = {
+    "Convolution": "conv",
+    "GroupConvolution": "conv",
+    "ConvolutionBackpropData": "conv",
+    "GroupConvolutionBackpropData": "conv",
     "MatMul": "matmul",
 }
 _PRECISIONS: Final = {
@@ -74,6 +83,7 @@ class OpenVINOBackend:
             _bind_batch(network)
             self.inputs = _edge(network.inputs)
             self.outputs = _edge(network.outputs)
+            self._products = _products(network)
             keep_residual_roundings(self._ov, network)
         except _ERRORS as error:
             raise load_failed("OpenVINO", error) from error
@@ -109,18 +119,28 @@ class OpenVINOBackend:
         return {name: memory.copy() for name, memory in bound.outputs.items()}
 
     def executed_precision(self) -> str:
-        """Precision of every convolution and linear layer in the compiled graph.
+        """Precision of every convolution, linear layer and matrix product in the compiled graph.
 
         Where int8 had to be given up, that is said, too.
         """
-        layers = []
+        return summarize_precision(self.executed_layers()) + self._note
+
+    def executed_layers(self) -> tuple[ExecutedLayer, ...]:
+        """Those layers one by one, the ones that OpenVINO fused into something larger among them."""
+        layers: list[ExecutedLayer] = []
         for op in self._compiled.get_runtime_model().get_ordered_ops():
             info = op.get_rt_info()
-            kind = _LAYERS.get(_text(info, "layerType"))
-            if kind is not None:
-                precision = _text(info, "runtimePrecision")
-                layers.append((kind, _PRECISIONS.get(precision, precision)))
-        return summarize_precision(layers) + self._note
+            kind = _LAYERS.get(_text(info, "layerType"), "")
+            said = _text(info, "runtimePrecision")
+            precision = _PRECISIONS.get(said, said)
+            # an attention becomes one "Subgraph" with both of its products
+            originals = _text(info, "originalLayersNames").split(",")
+            names = [name for name in originals if name in self._products]
+            if kind and not names:
+                names = [str(op.get_friendly_name())]
+            for name in names:
+                layers.append(ExecutedLayer(name, kind or self._products[name], precision))
+        return tuple(layers)
 
     def close(self) -> None:
         """Free the requests of all threads and the compiled model."""
@@ -197,6 +217,15 @@ def _edge(ports: Any) -> tuple[TensorSpec, ...]:
 def _port_name(port: Any) -> str:
     names = sorted(port.get_names())
     return str(names[0]) if names else str(port.get_node().get_friendly_name())
+
+
+def _products(network: Any) -> dict[str, str]:
+    """Name of every layer that carries arithmetic → its kind."""
+    return {
+        str(node.get_friendly_name()): _PRODUCTS[node.get_type_name()]
+        for node in network.get_ordered_ops()
+        if node.get_type_name() in _PRODUCTS
+    }
 
 
 def _text(info: Any, key: str) -> str:

@@ -82,10 +82,10 @@ def test_a_model_that_the_spec_does_not_cover_leaves_no_run(
     cli: Cli, squares: Path, tmp_path: Path
 ) -> None:
     done = cli(
-        "train", "--data", squares, "--model", "mobilenetv3_small_050", "--size", 32, "--epochs", 0, "--qat",
+        "train", "--data", squares, "--model", "convnext_atto", "--size", 32, "--epochs", 0, "--qat",
         "--out", tmp_path / "run",
     )  # fmt: skip
-    refused(done, "hardswish")
+    refused(done, "gelu")
     assert not (tmp_path / "run").exists()
 
 
@@ -211,6 +211,9 @@ def test_a_backend_that_cannot_read_the_kind(cli: Cli, artifacts: Path) -> None:
         ("openvino", "openvino", ["info", "model.int8.xml"]),
         ("onnxruntime", "onnxruntime", ["info", "model.int8.onnx"]),
         ("onnx", "convert", ["convert", "model.int8.onnx", "--target", "tflite"]),
+        ("ai_edge_litert", "convert-verify", ["convert", "model.int8.onnx", "--target", "tflite"]),
+        ("openvino", "convert-verify", ["convert", "model.int8.onnx", "--target", "openvino"]),
+        ("onnxruntime", "convert-verify", ["convert", "model.int8.onnx", "--target", "tflite"]),
         ("torch", "all", ["demo", "--out", "nothing-made"]),
         ("torch", "train", ["train", "--data", "x", "--out", "nothing-made"]),
     ],

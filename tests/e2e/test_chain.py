@@ -47,10 +47,10 @@ def test_every_artifact_carries_the_same_quantizers_bit_for_bit(
         assert manifest is not None
         assert set(manifest.quantizers) == set(source.quantizers)
         assert manifest.left_out == ()
-        assert manifest.verification == {
-            "verified": True,
-            "gates": {"parameters": "equal to the source, bit for bit"},
-        }
+        said = manifest.verification
+        assert said is not None
+        assert (said["verified"], said["data"], said["samples"]) == (True, "synthetic", 8)
+        assert all(gate["passed"] for gate in said["gates"].values())
         assert manifest.labels == ("blue", "red")
 
 
@@ -93,17 +93,50 @@ def test_info_says_what_runs(cli: Cli, artifacts: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "intact" in done.stdout
     assert ENGINES[name.rsplit(".", 1)[1]] in done.stdout
+    assert "verified    yes, against its source on 8 synthetic samples: " in done.stdout
     record = json.loads(cli("info", artifacts / name, "--json").stdout)
     assert record["manifest"]["labels"] == ["blue", "red"]
     assert ("int8" in record["precision"]) == ("int8" in name)
 
 
-def test_verify_passes_on_what_convert_wrote(cli: Cli, trained: Path, artifacts: Path) -> None:
+def test_verify_passes_on_what_convert_wrote(
+    cli: Cli, trained: Path, artifacts: Path, squares: Path
+) -> None:
     for suffix in ENGINES:
         done = cli(
-            "verify", artifacts / f"model.int8.{suffix}", "--against", trained / "model.qdq.onnx"
-        )
+            "verify", artifacts / f"model.int8.{suffix}", "--against", trained / "model.qdq.onnx",
+            "--data", squares,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        assert "verified on 64 pictures" in done.stdout
+        assert "64 of 64 name the same class: 100.0%, 95 % interval 94.3% to 100.0%" in done.stdout
+
+
+def test_convert_verifies_on_pictures_and_prints_every_tensor(
+    cli: Cli, trained: Path, squares: Path, tmp_path: Path
+) -> None:
+    done = cli(
+        "convert", trained / "model.qdq.onnx", "--target", "tflite", "--out", tmp_path / "out",
+        "--verify-data", squares, "--tensors", "--keep-failed", tmp_path / "failed",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "verified on 64 pictures" in done.stdout
+    assert "XNNPACK partition, 0 of " in done.stdout
+    assert "100.0% of " in done.stdout
+    assert "layer1.0.act1" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    manifest = read(tmp_path / "out" / "model.int8.tflite").manifest
+    assert manifest is not None
+    assert manifest.verification is not None
+    assert (manifest.verification["data"], manifest.verification["samples"]) == ("pictures", 64)
+    without = cli(
+        "convert", trained / "model.qdq.onnx", "--target", "tflite", "--out", tmp_path / "out",
+        "--no-verify", "--overwrite",
+    )  # fmt: skip
+    assert "not verified" in without.stdout
+    manifest = read(tmp_path / "out" / "model.int8.tflite").manifest
+    assert manifest is not None
+    assert manifest.verification == {"verified": False}
 
 
 def test_verify_notices_another_model(

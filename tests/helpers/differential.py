@@ -10,6 +10,7 @@ import onnx
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from onnx import helper
 
+from edgecv.verify.litert import Interpreter as CountingInterpreter
 from edgecv_converters import Converted, convert_model
 from edgecv_runtimes.quiet import import_onnxruntime
 
@@ -39,22 +40,10 @@ def interpreter(tflite: bytes, kernels: str = "xnnpack") -> Any:
 
 
 def delegation(tflite: bytes) -> Delegation:
-    """Which operators run outside the delegate: their outputs can still be read, and no partition wrote them."""
-    engine = interpreter(tflite)
-    engine.invoke()
-    ops = engine._get_ops_details()
-    partitions = [o for o in ops if o["op_name"] == "DELEGATE"]
-    written = {t for o in partitions for t in o["outputs"]}
-    outside = []
-    for op in ops:
-        if op["op_name"] == "DELEGATE" or op["outputs"][0] in written:
-            continue
-        try:
-            engine.get_tensor(op["outputs"][0])
-        except ValueError:
-            continue
-        outside.append(op["op_name"])
-    return Delegation(len(ops) - len(partitions), len(partitions), tuple(outside))
+    """What XNNPACK takes of a file; see :class:`edgecv.verify.litert.Delegation`."""
+    found = CountingInterpreter(tflite).delegation()
+    outside = tuple(operator for operator, _ in found.outside)
+    return Delegation(found.operators, found.partitions, outside)
 
 
 def run_tflite(tflite: bytes, inputs: list[np.ndarray], kernels: str) -> list[np.ndarray]:

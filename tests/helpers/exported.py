@@ -12,15 +12,40 @@ import numpy as np
 from edgecv_runtimes.quiet import import_onnxruntime
 
 
-def timm_onnx(name: str, size: int, *, classes: int = 10, seed: int = 0) -> bytes:
-    """Float ONNX of a timm net with random weights, perturbed gammas and plausible statistics."""
+def timm_onnx(
+    name: str,
+    size: int,
+    *,
+    classes: int = 10,
+    seed: int = 0,
+    fused_attention: bool | None = None,
+    open_axes: tuple[int, ...] = (),
+    opset: int = 17,
+) -> bytes:
+    """Float ONNX of a timm net with random weights, perturbed gammas and plausible statistics.
+
+    Args:
+        name: Of the net.
+        size: Of pictures, in pixels.
+        classes: Outputs.
+        seed: Of the weights.
+        fused_attention: Whether attention is torch's own function (exported as a dozen operators that
+            compute its scale from shapes), or None for timm's default.
+        open_axes: Dimensions of the picture that the file leaves open.
+        opset: Operator set.
+    """
     import torch
 
     from edgecv.models.torchvision_schemas import import_timm
 
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    net = import_timm().create_model(name, pretrained=False, num_classes=classes)
+    timm = import_timm()
+    before = timm.layers.config._USE_FUSED_ATTN
+    if fused_attention is not None:
+        timm.layers.set_fused_attn(fused_attention)
+    net = timm.create_model(name, pretrained=False, num_classes=classes)
+    timm.layers.config._USE_FUSED_ATTN = before
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in net.modules():
@@ -40,10 +65,22 @@ def timm_onnx(name: str, size: int, *, classes: int = 10, seed: int = 0) -> byte
         # torch.onnx warns about itself
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            net.eval(), (torch.rand(1, 3, size, size, generator=generator),), stream, dynamo=False, opset_version=17,
+            net.eval(), (torch.rand(1, 3, size, size, generator=generator),), stream, dynamo=False, opset_version=opset,
             input_names=["input"], output_names=["logits"],
+            dynamic_axes={"input": {axis: f"axis{axis}" for axis in open_axes}} if open_axes else None,
         )  # fmt: skip
     return stream.getvalue()
+
+
+def preprocessed(model: bytes, folder: Path) -> bytes:
+    """What onnxruntime asks for before quantization: shapes inferred, arithmetic on shapes folded."""
+    import_onnxruntime()
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    source, target = folder / "exported.onnx", folder / "preprocessed.onnx"
+    source.write_bytes(model)
+    quant_pre_process(str(source), str(target))
+    return target.read_bytes()
 
 
 class _Reader:

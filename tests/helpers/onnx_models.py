@@ -135,25 +135,37 @@ def conv_weights(
 
 
 def small_resnet(
-    *, activation: str = "uint8", quantized: bool = True, batch: int | str = 1, seed: int = 0
+    *,
+    activation: str = "uint8",
+    quantized: bool = True,
+    batch: int | str = 1,
+    size: tuple[int | str, int | str] = (20, 16),
+    opset: int = 17,
+    seed: int = 0,
 ) -> OnnxModel:
-    """Stem, max pool, one residual block, mean, flatten and classifier, in the form that edgecv exports."""
+    """Stem, max pool, one residual block, mean, flatten and classifier, in the form that edgecv exports.
+
+    Below opset 13 DequantizeLinear has no axis: weights then have one scale.
+    """
     rng = np.random.default_rng(seed)
-    model = OnnxModel(activation=activation)
+    model = OnnxModel(opset, activation=activation)
 
     def quant(scale: float, zero: int) -> tuple[float, int] | None:
         return (scale, zero) if quantized else None
 
     def weights(name: str, shape: tuple[int, ...], scale: float, axis: int = 0) -> list[str]:
         if quantized:
-            return list(conv_weights(rng, model, name, shape, scale, axis=axis)[:2])
+            per_channel = opset >= 13
+            return list(
+                conv_weights(rng, model, name, shape, scale, per_channel=per_channel, axis=axis)[:2]
+            )
         channels = shape[axis]
         weight = rng.normal(0, 0.3 / np.sqrt(np.prod(shape) / channels), shape).astype(np.float32)
         bias = rng.normal(0, 0.1, channels).astype(np.float32)
         return [model.constant(f"{name}.weight", weight), model.constant(f"{name}.bias", bias)]
 
     pixel = float(np.float32(1 / 255))
-    x = model.input("input", (batch, 3, 20, 16), quant(pixel, -128))
+    x = model.input("input", (batch, 3, *size), quant(pixel, -128))
     x = model.op(
         "Conv", [x, *weights("conv1", (8, 3, 3, 3), pixel)], "bn1", pads=[1] * 4, strides=[2, 2]
     )
@@ -185,3 +197,68 @@ def small_resnet(
     fc = weights("fc", (8, 5), 0.06, axis=1)
     x = model.op("Gemm", [x, *fc], "logits", quant(0.2, -3))
     return model.output(x, (batch, 5))
+
+
+def many_operators(*, quantized: bool = True, opset: int = 17, seed: int = 0) -> OnnxModel:
+    """A small net with most of the operators that have rules: mobile convolutions, attention, moves."""
+    rng = np.random.default_rng(seed)
+    model = OnnxModel(opset)
+
+    def quant(scale: float, zero: int = 0) -> tuple[float, int] | None:
+        return (scale, zero) if quantized else None
+
+    def weight(name: str, *shape: int) -> str:
+        if quantized:
+            return model.weight(name, rng.integers(-127, 128, shape).astype(np.int8), 0.004, None)
+        return model.constant(name, rng.normal(0, 0.3, shape).astype(np.float32))
+
+    def floats(name: str, *shape: int) -> str:
+        return model.constant(name, rng.uniform(0.5, 1.5, shape).astype(np.float32))
+
+    def ints(name: str, *values: int) -> str:
+        return model.constant(name, np.array(values, np.int64))
+
+    x = model.input("input", (1, 3, 12, 12), quant(1 / 255, -128))
+    x = model.op("Pad", [x, ints("pads", 0, 0, 1, 1, 0, 0, 1, 1)], "pad", quant(1 / 255, -128))
+    x = model.op("Conv", [x, weight("conv.weight", 8, 3, 3, 3)], "conv", strides=[2, 2])
+    x = model.op(
+        "BatchNormalization", [x, *(floats(f"bn.{i}", 8) for i in range(4))], "bn", quant(0.03)
+    )
+    x = model.op(
+        "Mul", [x, model.op("Sigmoid", [x], "gate", quant(1 / 256, -128))], "silu", quant(0.03)
+    )
+    y = model.op("Conv", [x, weight("dw.weight", 8, 1, 3, 3)], "dw", pads=[1] * 4, group=8)
+    y = model.op("Clip", [y, *(model.constant(n, np.float32(v)) for n, v in (("low", 0), ("high", 6)))],
+                 "relu6", quant(6 / 255, -128))  # fmt: skip
+    y = model.op("HardSwish", [y], "hardswish", quant(6 / 255, -120))
+    x = model.op("Concat", [x, y], "concat", quant(0.03), axis=1)
+    x = model.op("AveragePool", [x], "pool", quant(0.03), kernel_shape=[2, 2], strides=[2, 2])
+    tokens = model.op("Reshape", [x, ints("tokens.shape", 1, 16, 9)], "tokens", quant(0.03))
+    tokens = model.op("Transpose", [tokens], "tokens.t", quant(0.03), perm=[0, 2, 1])
+    y = model.op(
+        "LayerNormalization", [tokens, floats("ln.w", 16), floats("ln.b", 16)], "ln", quant(0.02)
+    )
+    qkv = model.op("MatMul", [y, weight("qkv.weight", 16, 48)], "qkv", quant(0.02))
+    heads = [f"head{i}" for i in range(3)]
+    model.nodes.append(
+        helper.make_node("Split", [qkv, ints("sizes", 16, 16, 16)], heads, name="split", axis=2)
+    )
+    if quantized:
+        heads = [
+            model._pair(h, f"{n}/int", n, n, (0.02, 0)) for h, n in zip(heads, "qkv", strict=True)
+        ]
+    q, k, v = heads
+    scores = model.op("MatMul", [q, model.op("Transpose", [k], "k.t", quant(0.02), perm=[0, 2, 1])], "scores",
+                      quant(0.05))  # fmt: skip
+    share = model.op("Softmax", [scores], "share", quant(1 / 256, -128), axis=-1)
+    y = model.op(
+        "Add", [model.op("MatMul", [share, v], "mix", quant(0.02)), tokens], "sum", quant(0.04)
+    )
+    y = model.op("Gather", [y, model.constant("first", np.array(0))], "token", quant(0.04), axis=1)
+    y = model.op(
+        "Slice", [y, ints("from", 2), ints("to", 14), ints("axis", 1)], "part", quant(0.04)
+    )
+    mean = model.op("ReduceMean", [y], "mean", quant(0.04), axes=[1], keepdims=1)
+    y = model.op("Sub", [y, mean], "centered", quant(0.04))
+    y = model.op("Gemm", [y, weight("fc.weight", 12, 5)], "logits", quant(0.05))
+    return model.output(y, (1, 5))

@@ -58,12 +58,12 @@ NETS = {
 
 
 class Verified:
-    """A network's source and its artifacts for every target."""
+    """A network's source and its artifacts, by default for every target."""
 
-    def __init__(self, folder: Path, model: OnnxModel) -> None:
+    def __init__(self, folder: Path, model: OnnxModel, targets: tuple[str, ...] = TARGETS) -> None:
         self.source = folder / "source.onnx"
         self.source.write_bytes(model.bytes())
-        results = convert_all(self.source, TARGETS, out=folder / "artifacts")
+        results = convert_all(self.source, targets, out=folder / "artifacts")
         self.artifacts = {result.target: result.path for result in results}
         self._folder = folder
 

@@ -15,7 +15,7 @@ def test_second_rounding_is_a_quantize() -> None:
     # the no-op between the two pairs goes, the second rounding stays
     y = model.op("Identity", [x], "out", (0.11, -7))
     converted = assert_int8(model.output(y).bytes(), lsb=1)
-    assert [op.op for op in converted.plan.ops] == ["QUANTIZE"]
+    assert [op.op for op in converted.plan.ops] == ["DEQUANTIZE", "QUANTIZE"]
     assert converted.plan.ops[0].version == 2
     assert delegation(converted.files[".tflite"]).outside == ()
 
@@ -76,3 +76,20 @@ def test_float_weight_that_the_file_rounds_itself() -> None:
     y = model.op("Conv", [x, "w/dq"], "out", (0.1, 0))
     converted = assert_int8(model.output(y).bytes(), lsb=1)
     assert converted.plan.statistics()["int8_macs_share"] == 1.0
+
+
+def test_constant_that_is_rounded_twice() -> None:
+    """A bias that two layers share: the exporter writes an Identity, and onnxruntime rounds both its ends."""
+    from onnx import helper
+
+    model = OnnxModel()
+    x = model.input("input", (1, 3, 4, 5), (0.0517, 3))
+    first = model.weight(
+        "c", np.arange(-1, 2, dtype=np.int8).reshape(3, 1, 1), np.float32(0.3), None
+    )
+    model.nodes.append(helper.make_node("Identity", [first], ["again"]))
+    second = model._pair("again", "again/int", "again/dq", "again", (0.02, 5))
+    y = model.op("Add", [x, first], "sum", (0.0613, 0))
+    source = model.output(model.op("Add", [y, second], "out", (0.0713, 0))).bytes()
+    converted = assert_int8(source, lsb=2)
+    assert [op.op for op in converted.plan.ops] == ["ADD", "ADD"]

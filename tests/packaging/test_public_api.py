@@ -39,8 +39,20 @@ OPTIONS = {
     "demo": {"--out", "--overwrite", "--seed"},
     "train": {"--data", "--model", "--qat", "--out", "--overwrite"},
     "export": {"--model", "--weights", "--calibrate", "--out", "--overwrite"},
-    "convert": {"--target", "--out", "--plan", "--no-verify", "--overwrite"},
-    "verify": {"--against"},
+    "convert": {
+        "--target",
+        "--out",
+        "--plan",
+        "--batch",
+        "--shape",
+        "--list-ops",
+        "--no-verify",
+        "--verify-data",
+        "--keep-failed",
+        "--tensors",
+        "--overwrite",
+    },
+    "verify": {"--against", "--data", "--tensors"},
     "evaluate": {"--data", "--backend", "--threads", "--json"},
     "predict": {"--top-k", "--json", "--backend", "--threads"},
     "info": {"--json", "--backend", "--threads"},
@@ -79,7 +91,7 @@ def test_runtime_and_convert_signatures() -> None:
     assert {"backend", "threads", "check"} <= set(runtime.parameters)
     convert = inspect.signature(edgecv.convert)
     assert next(iter(convert.parameters)) == "model"
-    assert {"target", "out", "overwrite", "verify"} <= set(convert.parameters)
+    assert {"target", "out", "overwrite", "verify", "batch", "shapes"} <= set(convert.parameters)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -99,6 +99,22 @@ def test_copy_plan_gathers_the_elements(walk: tuple[Layout, np.ndarray, int]) ->
         assert plan.is_free
 
 
+@given(walks(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_one_slice_reads_stays_so(
+    walk: tuple[Layout, np.ndarray, int], data: st.DataObject
+) -> None:
+    """Neither a permutation nor a reshape makes a view that SLICE can read into one that it cannot."""
+    layout, _, size = walk
+    if layout.copy_plan(size) is None:
+        return
+    layout = layout.permute(data.draw(st.permutations(range(len(layout.shape)))))
+    assert layout.copy_plan(size) is not None
+    moved = layout.reshape(data.draw(shapes(layout.size)))
+    if moved is not None:
+        assert moved.copy_plan(size) is not None
+
+
 @given(walks())
 @settings(max_examples=200, deadline=None)
 def test_physical_order_aligns_another_tensor(walk: tuple[Layout, np.ndarray, int]) -> None:

@@ -30,6 +30,7 @@ from edgecv.spec import (
     weight_scales,
 )
 from edgecv.spec.arithmetic import MAX_BIAS, MIN_SCALE, MIN_WEIGHT_SCALE
+from edgecv.spec.table import Output
 
 Array = npt.NDArray[Any]
 
@@ -233,7 +234,7 @@ def graphs(draw: st.DrawFn) -> list[OpNode]:
     kinds = [k for k in OP_TABLE if k not in ("input", "concat")]
     for i in range(draw(st.integers(1, 12))):
         kind = draw(st.sampled_from(kinds))
-        count = 2 if kind == "add" else 1
+        count = 2 if kind in ("add", "mul", "matmul") else 1
         sources = tuple(
             nodes[draw(st.integers(max(0, len(nodes) - 3), len(nodes) - 1))].output
             for _ in range(count)
@@ -266,7 +267,7 @@ def test_every_tensor_carries_a_quantizer_that_exists(nodes: list[OpNode], bits:
     assert all(q.bits == bits for q in placement.quantizers.values() if q.fixed is None)
     assert placement.weights == tuple(n.weight for n in nodes if n.weight)
     for node in nodes:
-        if node.kind in ("max_pool", "avg_pool", "reshape"):
+        if OP_TABLE[node.kind].output is Output.OF_INPUT:
             assert placement.tensors[node.output] == placement.tensors[node.inputs[0]]
 
 

@@ -32,7 +32,8 @@ def write(source: bytes, graph: Graph, manifest: Manifest | None = None) -> byte
             shape.dim.add().dim_value = size
     if manifest is not None:
         entries = {f"model_info {key}": text for key, text in model_info(manifest).items()}
-        for key, said in ultralytics_metadata(manifest).items():
+        batch = graph.shape(graph.inputs[0])[:1] if graph.inputs else ()
+        for key, said in ultralytics_metadata(manifest, *batch).items():
             entries[key] = said if isinstance(said, str) else repr(said)
         kept = [(e.key, e.value) for e in model.metadata_props if e.key not in entries]
         del model.metadata_props[:]

@@ -9,7 +9,7 @@ from edgecv.errors import InputError, ModelLoadError, UnsupportedError
 from edgecv.spec.types import QuantParams
 from edgecv_converters.ir import Graph, Node, Value
 from edgecv_converters.passes.base import Pass, PassContext
-from edgecv_converters.passes.quantized_constants import parameters_of
+from edgecv_converters.passes.quantized_constants import parameters_of, rounded_constant
 
 __all__ = ["AttachQuantization", "quantizer_name"]
 
@@ -30,13 +30,7 @@ class AttachQuantization(Pass):
 
     def precondition(self, graph: Graph) -> str | None:
         """Constants were absorbed before."""
-        for node in graph.nodes:
-            if (
-                node.op in ("QuantizeLinear", "DequantizeLinear")
-                and node.inputs[0] in graph.constants
-            ):
-                return f"{node.name!r} reads a constant"
-        return None
+        return rounded_constant(graph)
 
     def rewrite(self, graph: Graph, context: PassContext) -> Graph:
         """Walk the graph once, renaming a tensor and its Q and DQ outputs to one name."""
@@ -148,7 +142,7 @@ class _Walk:
         ours = {
             source,
             node.outputs[0],
-            *(n.outputs[0] for n in readers if n.op == "DequantizeLinear"),
+            *(n.outputs[0] for n in readers if n.op == "DequantizeLinear" and not n.domain),
         }
         for name in self.graph.outputs:
             if name in ours and name != source:

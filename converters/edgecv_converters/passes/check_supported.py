@@ -22,8 +22,10 @@ class CheckSupported(Pass):
         Raises:
             UnsupportedError: With node, shapes, reason and nearest supported form of every refused operator.
         """
-        refused = [line for node in graph.nodes if (line := _refusal(graph, node, context))]
-        refused += _refused_edges(graph)
+        found = [refusal for node in graph.nodes if (refusal := _refusal(graph, node, context))]
+        # behind an unknown operator every shape is unknown; what to change is that operator
+        roots = [line for line, of_shape in found if not of_shape]
+        refused = (roots or [line for line, _ in found]) + _refused_edges(graph)
         if refused:
             count = (
                 f"{len(refused)} operators or tensors are"
@@ -32,7 +34,8 @@ class CheckSupported(Pass):
             )
             raise UnsupportedError(
                 f"{count} not supported:\n  " + "\n  ".join(refused),
-                cure="Change the model to the nearest form named above, or add a rule: docs/new-operator.md.",
+                cure="Change the model to the nearest form named above, or add a rule: docs/new-operator.md."
+                " All rules: edgecv convert --list-ops.",
             )
         return graph
 
@@ -42,21 +45,23 @@ class CheckSupported(Pass):
         return f"the shapes of {unknown[:3]} are unknown" if unknown else None
 
 
-def _refusal(graph: Graph, node: Node, context: PassContext) -> str | None:
+def _refusal(graph: Graph, node: Node, context: PassContext) -> tuple[str, bool] | None:
+    """What is wrong with *node*, or None; and whether it is only that a shape is unknown."""
     shapes = ", ".join(_shape(graph, name) for name in node.inputs if name)
     where = f"{node.op} {node.name!r} ({shapes})"
     rule = context.rules.find(node)
     if rule is None:
-        return f"{where}: {context.rules.explain_missing(node)}"
+        return f"{where}: {context.rules.explain_missing(node)}", False
     unknown = [
         n
         for n in (*node.inputs, *node.outputs)
         if n in graph.values and graph.values[n].shape is None
     ]
     if unknown:
-        return f"{where}: the shape of {unknown[0]!r} depends on the data or on an unknown operator"
+        said = f"the shape of {unknown[0]!r} depends on the data or on an unknown operator"
+        return f"{where}: {said}", True
     reason = rule.why_not(graph, node)
-    return f"{where}: {reason}; nearest: {rule.nearest}" if reason else None
+    return (f"{where}: {reason}; nearest: {rule.nearest}", False) if reason else None
 
 
 def _shape(graph: Graph, name: str) -> str:

@@ -1,19 +1,19 @@
-"""Identity and Dropout (outside training) do nothing: their readers read what they read."""
+"""Identity, Dropout (outside training), Cast to the same type, … do nothing: their readers read what they read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from edgecv_converters.ir import Graph, Node
 from edgecv_converters.passes.base import Pass, PassContext
 
-__all__ = ["DropNoOps"]
+__all__ = ["NOOPS", "DropNoOps"]
 
 
 class DropNoOps(Pass):
-    """Remove Identity and evaluation-mode Dropout."""
+    """Remove operators whose result is their (first) input, element for element."""
 
     name: ClassVar[str] = "drop-noops"
 
@@ -49,9 +49,10 @@ class DropNoOps(Pass):
 
 def _noops(graph: Graph) -> Iterator[Node]:
     for node in graph.nodes:
-        if node.domain or not node.inputs or not node.outputs:
+        does_nothing = NOOPS.get(node.op)
+        if does_nothing is None or node.domain or not node.inputs or not node.outputs:
             continue
-        if node.op == "Identity" or (node.op == "Dropout" and _is_inference_dropout(graph, node)):
+        if node.inputs[0] and node.outputs[0] and does_nothing(graph, node):
             yield node
 
 
@@ -62,6 +63,42 @@ def _is_inference_dropout(graph: Graph, node: Node) -> bool:
     mode = node.inputs[2] if len(node.inputs) > 2 else ""
     training = bool(mode) and not (mode in graph.constants and not graph.constants[mode].data.any())
     return not mask_is_read and not training
+
+
+def _keeps_type(graph: Graph, node: Node) -> bool:
+    said = _type(graph, node.inputs[0])
+    return said != "unknown" and said == _type(graph, node.outputs[0])
+
+
+def _keeps_shape(graph: Graph, node: Node) -> bool:
+    name = node.inputs[0]
+    shape = (
+        tuple(graph.constants[name].data.shape)
+        if name in graph.constants
+        else graph.values[name].shape
+    )
+    return shape is not None and shape == graph.values[node.outputs[0]].shape
+
+
+def _type(graph: Graph, name: str) -> str:
+    constant = graph.constants.get(name)
+    return graph.values[name].dtype if constant is None else str(constant.data.dtype)
+
+
+#: Operator → whether a node of it does nothing.
+NOOPS: Final[dict[str, Callable[[Graph, Node], bool]]] = {
+    "Cast": _keeps_type,
+    "CastLike": _keeps_type,
+    "Concat": lambda graph, node: len(node.inputs) == 1,
+    "Dropout": _is_inference_dropout,
+    "Expand": _keeps_shape,
+    "Identity": lambda graph, node: True,
+    # of one operand
+    "Max": lambda graph, node: len(node.inputs) == 1,
+    "Mean": lambda graph, node: len(node.inputs) == 1,
+    "Min": lambda graph, node: len(node.inputs) == 1,
+    "Sum": lambda graph, node: len(node.inputs) == 1,
+}
 
 
 def _rename(node: Node, renamed: dict[str, str]) -> Node:

@@ -51,7 +51,7 @@ class FuseClamp(Pass):
             rule = context.rules.find(producer)
             if (
                 rule is None
-                or not rule.fuses_clamp
+                or not rule.takes_clamp(graph, producer)
                 or graph.values[node.inputs[0]].quant is not None
             ):
                 continue

@@ -11,7 +11,7 @@ from edgecv.errors import ModelLoadError, UnsupportedError
 from edgecv_converters.ir import Array, Constant, ConstantQuant, Graph, Node
 from edgecv_converters.passes.base import Pass, PassContext
 
-__all__ = ["AbsorbConstants", "parameters_of"]
+__all__ = ["AbsorbConstants", "parameters_of", "rounded_constant"]
 
 _INTEGERS = {"int8": (-128, 127), "uint8": (0, 255)}
 _RECALIBRATE = "Quantize the model again; its calibration saw NaN or infinity."
@@ -30,7 +30,7 @@ class AbsorbConstants(Pass):
         for node in graph.nodes:
             if node.domain or node.op not in ("QuantizeLinear", "DequantizeLinear"):
                 continue
-            source = integers.get(node.inputs[0]) or graph.constants.get(node.inputs[0])
+            source = integers.get(node.inputs[0]) or constants.get(node.inputs[0])
             if source is None:
                 continue
             gone.add(id(node))
@@ -38,19 +38,25 @@ class AbsorbConstants(Pass):
                 integers[node.outputs[0]] = _quantized(source, node, graph.constants)
             else:
                 constants[node.outputs[0]] = _absorbed(source, node, graph.constants)
-        values = {name: value for name, value in graph.values.items() if name not in constants}
         nodes = [node for node in graph.nodes if id(node) not in gone]
+        # operators of other kinds may read the integers themselves; they are judged later
+        read = {*graph.outputs, *(name for node in nodes for name in node.inputs)}
+        constants |= {name: constant for name, constant in integers.items() if name in read}
+        values = {name: value for name, value in graph.values.items() if name not in constants}
         return graph.rewired(nodes, values=values, constants=constants)
 
     def postcondition(self, graph: Graph) -> str | None:
         """No QuantizeLinear or DequantizeLinear reads a constant."""
-        for node in graph.nodes:
-            if (
-                node.op in ("QuantizeLinear", "DequantizeLinear")
-                and node.inputs[0] in graph.constants
-            ):
-                return f"{node.name!r} reads a constant"
-        return None
+        return rounded_constant(graph)
+
+
+def rounded_constant(graph: Graph) -> str | None:
+    """Which QuantizeLinear or DequantizeLinear reads a constant, or None."""
+    for node in graph.nodes:
+        rounds = not node.domain and node.op in ("QuantizeLinear", "DequantizeLinear")
+        if rounds and node.inputs[0] in graph.constants:
+            return f"{node.name!r} reads a constant"
+    return None
 
 
 def parameters_of(node: Node, constants: Mapping[str, Constant]) -> tuple[Array, Array, str]:
@@ -125,13 +131,17 @@ def _axis(scales: Array, node: Node, data: Array) -> int | None:
 def _quantized(source: Constant, node: Node, constants: Mapping[str, Constant]) -> Constant:
     """What QuantizeLinear makes of a float constant (ONNX: round half to even, saturate)."""
     scales, zeros, dtype = parameters_of(node, constants)
-    if dtype not in _INTEGERS or source.data.dtype != np.float32:
+    # a constant that was rounded before is rounded again, as what it then stood for
+    real = source.data if source.quant is None else source.real()
+    if dtype not in _INTEGERS or real.dtype != np.float32:
         raise UnsupportedError(
-            f"{node.op} {node.name!r} makes {dtype} of {source.data.dtype}",
+            f"{node.op} {node.name!r} makes {dtype} of {real.dtype}",
             cure="Weights are int8 or uint8.",
         )
-    quant = ConstantQuant(scales, zeros, _axis(scales, node, source.data))
-    rank = source.data.ndim
-    steps = np.rint(source.data / quant.along(scales, rank)) + quant.along(zeros, rank)
+    quant = ConstantQuant(scales, zeros, _axis(scales, node, real))
+    rank = real.ndim
+    # beyond float32 is beyond the integers, too
+    with np.errstate(over="ignore"):
+        steps = np.rint(real / quant.along(scales, rank)) + quant.along(zeros, rank)
     low, high = _INTEGERS[dtype]
     return Constant(node.outputs[0], np.clip(steps, low, high).astype(dtype))

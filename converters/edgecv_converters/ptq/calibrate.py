@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgecv.spec import OP_TABLE, Placement, QuantParams, activation_params
 from edgecv.spec.table import Output
 from edgecv_runtimes.quiet import import_onnxruntime
 
-__all__ = ["calibrate"]
+__all__ = ["Calibration", "calibrate"]
 
 Array = npt.NDArray[Any]
 
@@ -25,10 +26,25 @@ _CHUNK = 4
 _TOLERANCE = 1e-3
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration pictures tell.
+
+    Attributes:
+        params: Name of the quantizer → parameters, in int8 terms.
+        means: Name of each tensor that a weighted operator reads → mean of each channel, float64 [C].
+        pictures: How many were seen.
+    """
+
+    params: dict[str, QuantParams]
+    means: dict[str, Array]
+    pictures: int
+
+
 def calibrate(
     graph: FloatGraph, placement: Placement, batches: Iterable[Any], *, threads: int = 0
-) -> dict[str, QuantParams]:
-    """Parameters of every quantizer of *placement*, in int8 terms.
+) -> Calibration:
+    """Ranges of every quantizer of *placement*, and means of what layers read.
 
     Args:
         graph: The float model.
@@ -41,22 +57,49 @@ def calibrate(
             finite.
         MissingExtraError: onnxruntime is not installed.
     """
-    owners = _owners(graph, placement)
-    session = _session(graph, list(owners), threads)
+    owners, layers = _owners(graph, placement), _layer_inputs(graph)
+    # the input is fed, not computed
+    names = [n for n in dict.fromkeys([*owners, *layers]) if n != "input"]
+    session = _session(graph, names, threads)
     ranges: dict[str, tuple[float, float]] = {}
-    for chunk in _chunks(batches, graph.input_size):
-        for tensor, value in zip(owners, session.run(list(owners), {"input": chunk}), strict=True):
-            low, high = float(value.min()), float(value.max())
-            known = ranges.get(owners[tensor], (low, high))
-            ranges[owners[tensor]] = (min(known[0], low), max(known[1], high))
+    sums: dict[str, Array] = {}
+    pictures = 0
+    # shapes of reshapes are written for one picture
+    one_by_one = any("shape" in op.attributes for op in graph.operators)
+    for chunk in _chunks(batches, graph.input_size, 1 if one_by_one else _CHUNK):
+        values = dict(zip(names, session.run(names, {"input": chunk}), strict=True))
+        values["input"] = chunk
+        pictures += len(chunk)
+        for tensor, owner in owners.items():
+            low, high = float(values[tensor].min()), float(values[tensor].max())
+            known = ranges.get(owner, (low, high))
+            ranges[owner] = (min(known[0], low), max(known[1], high))
             if not np.isfinite([low, high]).all():
                 raise InputError(
                     f"the tensor {tensor!r} holds values from {low} to {high}",
                     cure="Check the model's weights for NaN or infinity.",
                 )
-    if not ranges and owners:
+        for tensor, axis in layers.items():
+            sums[tensor] = sums.get(tensor, 0.0) + len(chunk) * _channel_means(values[tensor], axis)
+    if not pictures:
         raise InputError("no pictures to calibrate on", cure="Give at least one batch.")
-    return _params(placement, ranges)
+    means = {tensor: total / pictures for tensor, total in sums.items()}
+    return Calibration(_params(placement, ranges), means, pictures)
+
+
+def _layer_inputs(graph: FloatGraph) -> dict[str, int]:
+    """Tensor that a weighted operator reads → its channel axis."""
+    return {
+        op.inputs[0]: 1 if op.kind == "conv" else -1
+        for op in graph.operators
+        if op.constants is not None
+    }
+
+
+def _channel_means(values: Array, axis: int) -> Array:
+    moved = np.moveaxis(values, axis, -1)
+    means: Array = moved.reshape(-1, moved.shape[-1]).mean(axis=0, dtype=np.float64)
+    return means
 
 
 def _params(
@@ -98,7 +141,7 @@ def _session(graph: FloatGraph, outputs: list[str], threads: int) -> Any:
     )
 
 
-def _chunks(batches: Iterable[Any], size: tuple[int, int]) -> Iterable[Array]:
+def _chunks(batches: Iterable[Any], size: tuple[int, int], count: int) -> Iterable[Array]:
     for batch in batches:
         pictures = np.asarray(batch, np.float32)
         if pictures.ndim != 4 or pictures.shape[1:] != (3, *size):
@@ -113,5 +156,5 @@ def _chunks(batches: Iterable[Any], size: tuple[int, int]) -> Iterable[Array]:
                 f"pictures hold values from {pictures.min():.4g} to {pictures.max():.4g}",
                 cure="Give [0, 1]; put mean and std into the model's first convolution.",
             )
-        for start in range(0, len(pictures), _CHUNK):
-            yield np.ascontiguousarray(pictures[start : start + _CHUNK])
+        for start in range(0, len(pictures), count):
+            yield np.ascontiguousarray(pictures[start : start + count])

@@ -46,11 +46,13 @@ class OnnxFile:
                 self.uses[name] = self.uses.get(name, 0) + 1
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor; a dimension of 0 is unknown.
+        """Shape of a tensor or constant; a dimension of 0 is unknown.
 
         Raises:
             UnsupportedError: Shape inference does not reach it.
         """
+        if name in self.constants:
+            return tuple(self.constants[name].shape)
         if name not in self._shapes:
             raise UnsupportedError(
                 f"the shape of tensor {name!r} is unknown", cure="Export with a static input shape."

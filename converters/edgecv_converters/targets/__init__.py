@@ -26,12 +26,16 @@ class Engine:
         delegate: What runs the fast kernels, or "".
         inside: dtype → operators that it takes; everything else falls back to slower kernels, silently.
         limits: Named bounds beyond which an operator that it takes falls back.
+        reads: The form of ONNX that it reads, where it reads ONNX itself; else "".
+        source: Where all of this was read or measured.
     """
 
     name: str
     delegate: str
     inside: Mapping[str, frozenset[str]]
     limits: Mapping[str, Any]
+    reads: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class TargetSpec:
     Attributes:
         target: Its name.
         suffixes: Of the files it consists of, the main one first.
-        leave_out: Groups of quantizers that it leaves out (``OpRule.group`` of the placement table).
+        leave_out: Groups of quantizers that it leaves out (:mod:`edgecv_converters.leave_out`).
         engines: By name.
         operator_versions: Operator → dtype or feature → lowest version that carries the meaning.
     """
@@ -61,7 +65,7 @@ def load(target: str) -> TargetSpec:
         UnsupportedError: There is none.
 
     >>> load("tflite").suffixes, load("openvino").leave_out
-    (('.tflite',), ())
+    (('.tflite',), ('inside_silu', 'before_softmax'))
     """
     if target not in TARGETS:
         raise UnsupportedError(f"unknown target {target!r}", cure=f"Targets: {', '.join(TARGETS)}.")
@@ -73,6 +77,8 @@ def load(target: str) -> TargetSpec:
             said.get("delegate", ""),
             {dtype: frozenset(ops) for dtype, ops in said["inside"].items()},
             said["limits"],
+            said.get("reads", ""),
+            said.get("source", ""),
         )
         for name, said in data["engines"].items()
     }

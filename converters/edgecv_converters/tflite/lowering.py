@@ -132,7 +132,9 @@ def lower_graph(graph: Graph, spec: TargetSpec, rules: Registry) -> Plan:
         low.builder.origin = Origin(rule.name, node.sources, node.clamp)
         rule.lower(low, node)
     low.builder.origin = Origin("lowering.output", ())
-    outputs = tuple(_output(low, name) for name in graph.outputs)
+    outputs: tuple[int, ...] = ()
+    for name in graph.outputs:
+        outputs += (_output(low, name, outputs),)
     if not low.builder.ops or set(inputs) & set(outputs):
         raise UnsupportedError(
             f"the output {graph.outputs[0]!r} is the input itself",
@@ -165,10 +167,16 @@ def _input(low: Lowering, name: str) -> int:
     return index
 
 
-def _output(low: Lowering, name: str) -> int:
-    view = low.views[name]
+def _output(low: Lowering, name: str, taken: tuple[int, ...]) -> int:
+    view, build = low.views[name], low.builder
     order = NHWC if len(view.shape) == 4 else None
     index = low.planner.physical(view, order)
+    if index in taken:
+        # two outputs with the same elements: each has a tensor of its own name
+        shape = build.tensors[index].shape
+        result = build.activation(name, shape, view.quant)
+        inputs = (index, build.integers(shape))
+        return build.emit("RESHAPE", inputs, (result,), f"also the output {name!r}")
     if index != view.tensor:
-        low.builder.rename(index, name)
+        build.rename(index, name)
     return index

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,7 +30,8 @@ class Rule(ABC):
         nearest: The nearest form that is supported, for error messages.
         verified: Which dtypes are held against ONNX Runtime, and by which test file.
         kernel: Where the kernel's conditions were read.
-        fuses_clamp: Whether a following Relu or Clip may run inside the lowered operator.
+        fuses_clamp: Whether a following Relu or Clip may run inside the lowered operator
+            (:meth:`takes_clamp`, where that depends on the node).
     """
 
     op: ClassVar[str]
@@ -47,6 +49,10 @@ class Rule(ABC):
     @abstractmethod
     def lower(self, low: Lowering, node: Node) -> None:
         """Plan the operators that compute *node*'s outputs."""
+
+    def takes_clamp(self, graph: Graph, node: Node) -> bool:
+        """Whether a Relu or Clip behind *node* may become its clamp."""
+        return self.fuses_clamp
 
     @property
     def name(self) -> str:
@@ -90,7 +96,9 @@ class Registry:
             return f"no rule for the definition of version {node.version}; there are rules for {sorted(versions)}"
         domain = f"{node.domain}::" if node.domain else ""
         known = sorted({op for (d, op, _) in self._rules if not d})
-        return f"no rule for {domain}{node.op}; there are rules for {', '.join(known)}"
+        similar = get_close_matches(node.op, known, cutoff=0.75)
+        nearest = f"; nearest: {', '.join(similar)}" if similar else ""
+        return f"no rule for {domain}{node.op}{nearest}"
 
 
 @cache

@@ -27,10 +27,21 @@ NAMES = [
     "resnet26t",
     "resnet50",
     "mobilenetv2_100",
+    "mobilenetv3_small_050",
+    "efficientnet_b0",
+    "mobilevit_xxs",
     "resnet10_micro",
     "small",
     "tiny",
 ]
+
+
+#: Input sizes other than the usual one: MobileViT cuts stride 32 into patches of 2.
+SIZES = {"mobilevit_xxs": (64, 64)}
+
+
+def size_of(name: str) -> tuple[int, int]:
+    return SIZES.get(name, SIZE)
 
 
 def model_of(name: str) -> nn.Module:
@@ -38,14 +49,14 @@ def model_of(name: str) -> nn.Module:
     if name in own:
         model: nn.Module = own[name]()
         return model
-    return create(name, num_classes=4, size=SIZE).module
+    return create(name, num_classes=4, size=size_of(name)).module
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_annotators_choose_the_same_tensors(name: str, tmp_path: Path) -> None:
     model = model_of(name)
-    ours = placement_of(prepare_qat(model, input_size=SIZE))
-    export_float(model, tmp_path / "float.onnx", input_size=SIZE)
+    ours = placement_of(prepare_qat(model, input_size=size_of(name)))
+    export_float(model, tmp_path / "float.onnx", input_size=size_of(name))
     theirs = place(annotate_onnx((tmp_path / "float.onnx").read_bytes()))
     assert list(theirs.quantizers) == list(ours.quantizers)
     assert theirs == ours

@@ -227,13 +227,13 @@ def test_every_unsupported_operator_is_listed_with_its_module() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             x = self.block(x)
-            return self.fc(pooled(self.act(x * self.gate(x))))
+            return self.fc(pooled(self.act(torch.tanh(x) * 2.0 + self.gate(x))))
 
     with pytest.raises(UnsupportedError) as caught:
         capture(Model(), input_size=SIZE)
     message = str(caught.value)
     assert "3 operators" in message
-    for part in ("gate.1: aten.sigmoid", "(model): aten.mul", "act: aten.gelu"):
+    for part in ("(model): aten.tanh", "(model): aten.mul", "act: aten.gelu"):
         assert part in message
 
 
@@ -247,7 +247,13 @@ def test_every_unsupported_operator_is_listed_with_its_module() -> None:
         (lambda x: pooled(torch.add(x, x, alpha=2)), "constant or scaled"),
         (lambda x: pooled(x + x[:, :, :1]), r"shapes \[N, 4, 12, 10\] and \[N, 4, 1, 10\]"),
         (lambda x: pooled(functional.avg_pool2d(x, 2, divisor_override=3)), "divisor_override"),
-        (lambda x: pooled(x.view(-1, 4, 120, 1)), r"\[N, 4, 12, 10\] to \[N, 4, 120, 1\]"),
+        (
+            lambda x: pooled(x.flatten(2).unflatten(2, (12, 10))),
+            r"\[N, 4, 12, 10\] to \[N, 4, 120\]",
+        ),
+        (lambda x: pooled(x * 2), "a factor is a constant"),
+        (lambda x: pooled(x.softmax(1)), "over dimension 1 of 4"),
+        (lambda x: pooled(torch.cat([x, x], 0)), "along the batch"),
     ],
 )
 def test_spellings_that_cannot_be_taken_say_why(middle: object, message: str) -> None:

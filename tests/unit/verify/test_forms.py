@@ -187,11 +187,11 @@ class TestWeights:
         x = model.op("Add", [x, model.constant("offset", np.float32(0.5))], "shifted")
         x = model.op("Add", [x, model.constant("per_channel", floats(4, 1, 1))], "y")
         made = Verified(tmp_path, model.output(x))
-        index = (0, 0, 0, 0) if target == "tflite" else ()
+        index = (0,) if target == "tflite" else ()
         assert after_adding(made, target, "offset", index, 0.5) == [
             "offset, element 0: value is 1.0, the source has 0.5"
         ]
-        index = (0, 0, 0, 2) if target == "tflite" else (2, 0, 0)
+        index = (2,) if target == "tflite" else (2, 0, 0)
         (said,) = after_adding(made, target, "per_channel", index, 0.5)
         assert said.startswith("per_channel, channel 2, element 2: value is ")
 

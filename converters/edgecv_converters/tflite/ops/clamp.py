@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from edgecv_converters.ir import Graph, Node
 from edgecv_converters.passes.fuse_clamp import clamp_of
+from edgecv_converters.tflite.floats import lower_unary
 from edgecv_converters.tflite.lowering import Lowering
 from edgecv_converters.tflite.rules import Rule
 
@@ -15,20 +16,7 @@ _VERIFIED = {"int8": "tests/ops/test_clamp.py", "float32": "tests/ops/test_clamp
 _KERNEL = (
     "LiteRT tflite/kernels/activations.cc; xnnpack_delegate.cc VisitReluNode takes float32 only"
 )
-
-
-def _lower(low: Lowering, node: Node, clamp: str) -> None:
-    """A float operator, between DEQUANTIZE and QUANTIZE where the values are integers.
-
-    One rounding, as ONNX means it, and XNNPACK makes one table of the three (RELU on int8 it refuses).
-    """
-    site = low.site(node, integer=False)
-    view = low.planner.compact(site.view())
-    result = site.output(low.builder.tensors[view.tensor].shape)
-    low.builder.emit(
-        clamp.upper(), (view.tensor,), (result,), "stands alone: in float, one rounding"
-    )
-    site.done(result, view.layout)
+_WHY = "stands alone: in float, one rounding"
 
 
 class Relu(Rule):
@@ -45,8 +33,8 @@ class Relu(Rule):
         return None
 
     def lower(self, low: Lowering, node: Node) -> None:
-        """In float."""
-        _lower(low, node, "relu")
+        """In float: RELU on integers is outside XNNPACK."""
+        lower_unary(low, node, "RELU", _WHY)
 
 
 class Clip(Rule):
@@ -74,7 +62,7 @@ class Clip(Rule):
         """In float."""
         clamp = clamp_of(low.graph, node)
         assert clamp is not None
-        _lower(low, node, clamp)
+        lower_unary(low, node, clamp.upper(), _WHY)
 
 
 RULES = (Relu(), Clip())

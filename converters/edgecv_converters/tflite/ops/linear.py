@@ -1,4 +1,4 @@
-"""Matrix products with a constant: Gemm, and MatMul with or without bias."""
+"""Matrix products with a constant on the right: Gemm, and what MatMul makes of one (:mod:`matmul`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from edgecv_converters.tflite.lowering import Lowering
 from edgecv_converters.tflite.rules import Rule
 from edgecv_converters.tflite.weights import add_bias, add_weight, weight_complaint
 
-__all__ = ["RULES", "Gemm", "MatMul"]
+__all__ = ["RULES", "Gemm", "lower_linear"]
 
 _KERNEL = "LiteRT tflite/kernels/fully_connected.cc; xnnpack_delegate.cc VisitFullyConnectedNode"
 _VERIFIED = {"int8": "tests/ops/test_linear.py", "float32": "tests/ops/test_linear.py"}
 
 
-def _lower(low: Lowering, node: Node, *, transposed: bool) -> None:
+def lower_linear(low: Lowering, node: Node, *, transposed: bool) -> None:
     """FULLY_CONNECTED with weights [out, in]; *transposed* says that the source has them so."""
     site = low.site(node)
     image = site.physical()
@@ -72,34 +72,7 @@ class Gemm(Rule):
 
     def lower(self, low: Lowering, node: Node) -> None:
         """Weights become [out, in] without a copy."""
-        _lower(low, node, transposed=bool(node.attributes.get("transB", 0)))
+        lower_linear(low, node, transposed=bool(node.attributes.get("transB", 0)))
 
 
-class MatMul(Rule):
-    """FULLY_CONNECTED over the last dimension, where the right operand is a constant matrix."""
-
-    op: ClassVar[str] = "MatMul"
-    versions: ClassVar[tuple[int, ...]] = (1, 9, 13)
-    nearest: ClassVar[str] = "MatMul of rank 2 to 5 with a constant matrix on the right"
-    verified: ClassVar[dict[str, str]] = _VERIFIED
-    kernel: ClassVar[str] = _KERNEL
-    fuses_clamp: ClassVar[bool] = True
-
-    def why_not(self, graph: Graph, node: Node) -> str | None:
-        """Ranks and weight."""
-        complaint = weight_complaint(graph, node, channel_axis=1)
-        if complaint:
-            return complaint
-        ranks = len(graph.shape(node.inputs[0])), len(graph.shape(node.inputs[1]))
-        return (
-            None
-            if 2 <= ranks[0] <= 5 and ranks[1] == 2
-            else f"ranks must be 2 to 5 and 2, got {ranks}"
-        )
-
-    def lower(self, low: Lowering, node: Node) -> None:
-        """The constant is transposed once."""
-        _lower(low, node, transposed=False)
-
-
-RULES = (Gemm(), MatMul())
+RULES = (Gemm(),)

@@ -1,0 +1,125 @@
+"""Cost of a conversion, and what int8 gains over its float twin on every engine.
+
+Models have seeded random weights with trained-looking BatchNorms: time does not depend on the values.
+Conversion runs in a fresh process with its imports, bytecode compiled, without verification. Latencies
+come from the measuring core (fresh process per file, blocks interleaved in random order, one thread).
+
+Run: ``python benchmarks/integer_models.py`` (about four minutes); ``--models mobilevit_xxs:128`` for one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import edgecv
+import edgecv_converters
+from edgecv.bench import BenchOptions, Cell, run_cells
+from edgecv.conversion import convert_all
+from edgecv.models import create
+from edgecv.quantize import calibrate, export_float, export_qdq, prepare_qat
+
+MODELS = (
+    "mobilevit_xxs:128",
+    "mobilevit_xxs:256",
+    "mobilevit_s:256",
+    "resnet18:96",
+    "resnet50:224",
+)
+ENGINES = {"tflite": "litert", "openvino": "openvino", "onnx": "onnxruntime"}
+#: Printed by the process that converts: CPU seconds, peak resident MB, operators.
+CONVERT = """
+import resource, sys
+from pathlib import Path
+from edgecv_converters import convert_model
+made = convert_model(Path(sys.argv[1]).read_bytes(), "tflite")
+Path(sys.argv[2]).write_bytes(made.files[".tflite"])
+used = resource.getrusage(resource.RUSAGE_SELF)
+# ru_maxrss keeps the parent's peak across fork and exec
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(used.ru_utime + used.ru_stime, int(peak.split()[1]) / 1024, len(made.plan.ops))
+"""
+
+
+def make(name: str, size: int, folder: Path) -> tuple[Path, Path]:
+    """QDQ and float ONNX of a model with plausible random weights."""
+    generator = torch.Generator().manual_seed(0)
+    module = create(name, num_classes=10, size=(size, size)).module
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.uniform_(layer.bias, -0.3, 0.3)
+    pictures = torch.rand(8, 3, size, size, generator=generator)
+    module.train()
+    with torch.no_grad():
+        for _ in range(4):
+            module(pictures)
+    qat = prepare_qat(module.eval(), input_size=(size, size))
+    calibrate(qat, [pictures[:4]])
+    stem = f"{name}_{size}"
+    qdq, plain = folder / f"{stem}.qdq.onnx", folder / f"{stem}.float.onnx"
+    export_qdq(qat.eval(), qdq, input_size=(size, size))
+    export_float(module, plain, input_size=(size, size))
+    return qdq, plain
+
+
+def conversion_cost(qdq: Path) -> dict[str, float]:
+    """The cheaper of three fresh processes."""
+    best: dict[str, float] = {}
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", CONVERT, str(qdq), str(qdq.with_suffix(".tmp"))],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        cpu, megabytes, operators = map(float, done.stdout.split())
+        if not best or cpu < best["cpu_s"]:
+            best = {"cpu_s": cpu, "rss_mb": megabytes, "operators": operators}
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME:SIZE")
+    parser.add_argument("--seconds", type=float, default=6.0, help="timed part per file")
+    parser.add_argument("--json", type=Path, help="write the record there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for package in (edgecv, edgecv_converters):
+        compileall.compile_dir(str(Path(str(package.__file__)).parent), quiet=1)
+    records = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for model in options.models:
+            arch, _, size = model.partition(":")
+            qdq, plain = make(arch, int(size), folder)
+            record: dict[str, object] = {"model": model, "convert": conversion_cost(qdq)}
+            made = [
+                convert_all(f, list(ENGINES), out=folder / "out", verify=False)
+                for f in (qdq, plain)
+            ]
+            cells = [
+                Cell(f"{r.target} {r.precision}", r.path, ENGINES[r.target])
+                for group in made
+                for r in group
+            ]
+            result = run_cells(cells, BenchOptions(max_seconds=options.seconds))
+            p50 = {r.cell.name: r.p50.value for r in result.records}
+            record["p50_ms"] = p50
+            record["int8_over_float"] = {t: p50[f"{t} int8"] / p50[f"{t} float32"] for t in ENGINES}
+            record["valid"], record["reasons"] = result.valid, list(result.reasons)
+            records.append(record)
+            print(json.dumps(record), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
