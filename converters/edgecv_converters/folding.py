@@ -170,7 +170,7 @@ def _submodel(model: Any, graph: Graph, nodes: list[Node], wanted: tuple[str, ..
 
 def _computed(sub: Any, graph: Graph) -> dict[str, Any]:
     """Name of a result → TensorProto, for all that the folder computes as inference says."""
-    require("onnxscript", extra="convert")
+    require("onnxscript", extra="fold")
     import onnx_ir
     from onnxscript.optimizer import fold_constants
 

@@ -234,5 +234,5 @@ def test_the_folder_is_loaded_only_when_needed(tmp_path: Path) -> None:
 
 def test_without_the_folder_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgecv.errors.find_spec", lambda name: None if name == "onnxscript" else 1)
-    with pytest.raises(MissingExtraError, match=r"pip install 'edgecv\[convert\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'edgecv\[fold\]'"):
         plan_model(scale_of_attention(), "tflite")
