@@ -26,6 +26,7 @@ from edgecv.verify.origin import Origin
 from edgecv.verify.verifier import Verifier, require_engines
 from edgecv_converters import ReadOptions
 from edgecv_converters.model_info import ultralytics_metadata
+from edgecv_converters.ptq.from_folder import quantize_from_folder
 
 __all__ = ["VerifyOptions", "artifact_stem", "convert", "convert_all", "plan"]
 
@@ -85,6 +86,7 @@ def convert_all(
     overwrite: bool = False,
     verify: bool = True,
     read: ReadOptions | None = None,
+    calibrate: Path | None = None,
     verify_options: VerifyOptions | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[ConversionResult, ...]:
@@ -98,6 +100,8 @@ def convert_all(
         overwrite: Replace artifacts that exist.
         verify: Run the gates of every artifact before anything is renamed.
         read: Sizes for dimensions that the model leaves open.
+        calibrate: Folder of pictures: quantize a float model on them first (min-max, bias
+            correction). The quantized ONNX file, ``<stem>.qdq.onnx``, lies beside the artifacts.
         verify_options: As in :func:`convert`.
         progress: Called with a line per target.
 
@@ -112,6 +116,12 @@ def convert_all(
     if verify:
         require_engines(targets, instead=" (or convert without it: --no-verify, verify=False)")
     source = Origin.of(Path(model), read)
+    name = stem or artifact_stem(source.path)
+    if calibrate is not None:
+        if progress:
+            progress(f"quantizing {source.path.name} on the pictures of {calibrate}")
+        made_first = quantize_from_folder(source.body, source.manifest, calibrate)
+        source = source.quantized(made_first)
     verifier = Verifier(source.body, source.manifest, options) if verify else None
     if verifier is not None:
         # pictures that cannot be used should say so first
@@ -123,11 +133,13 @@ def convert_all(
     folder.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".edgecv-convert-", dir=folder))
     try:
+        if calibrate is not None:
+            (work / f"{name}.qdq.onnx").write_bytes(made_first)
         results = []
         for target in targets:
             if progress:
                 progress(f"{source.path.name} to {target}")
-            made = _make(source, target, work, stem or artifact_stem(source.path), verifier)
+            made = _make(source, target, work, name, verifier)
             if made.verification is not None and not made.verification.verified:
                 kept = _keep_failed(made, options.keep_failed, overwrite=overwrite)
                 raise _failed(made.verification, source.path, kept)

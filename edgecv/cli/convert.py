@@ -46,6 +46,12 @@ def _list_ops(context: click.Context, _: click.Parameter, form: str | None) -> N
     help="Folder for the artifacts, named <stem>.<int8|float>.<suffix>.",
 )
 @click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Quantize a float MODEL first, on at most 256 pictures of this folder; <stem>.qdq.onnx is written, too.",
+)
+@click.option(
     "--plan",
     "plan_format",
     is_flag=False,
@@ -94,6 +100,7 @@ def command(
     model: Path,
     targets: tuple[str, ...],
     out: Path,
+    calibrate: Path | None,
     plan_format: str | None,
     batch: int | None,
     shapes: tuple[str, ...],
@@ -111,6 +118,7 @@ def command(
 
     \b
     edgecv convert run/model.qdq.onnx --target tflite --target openvino --out artifacts
+    edgecv convert theirs.float.onnx --calibrate pictures --target tflite --out artifacts
     edgecv convert run/model.qdq.onnx --target tflite --plan
     """
     try:
@@ -140,7 +148,7 @@ def command(
     try:
         results = conversion.convert_all(
             model, targets, out=out, overwrite=overwrite, verify=not no_verify, read=read,
-            verify_options=options, progress=progress.step,
+            calibrate=calibrate, verify_options=options, progress=progress.step,
         )  # fmt: skip
     except VerificationFailedError as error:
         click.echo(error.report.to_text(tensors=tensors))

@@ -52,6 +52,11 @@ class Origin:
         body = prepare_source(file.body, read, folder=path.parent)
         return cls(path, file, body, read or ReadOptions())
 
+    def quantized(self, sealed: bytes) -> Self:
+        """The same origin after post-training quantization; *sealed* is a QDQ ONNX file."""
+        file = artifact.read(sealed)
+        return replace(self, file=file, body=file.body, read=ReadOptions())
+
     @property
     def manifest(self) -> Manifest | None:
         """The file's own; pictures have the size that was asked for."""

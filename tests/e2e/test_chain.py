@@ -197,3 +197,32 @@ def test_a_run_without_qat_is_quantized_after_training(
     exported = cli("export", run)
     assert exported.returncode == 0, exported.stderr
     assert "ptq" in exported.stdout
+
+
+def test_a_float_model_is_quantized_on_pictures_first(
+    cli: Cli, trained: Path, squares: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "artifacts"
+    done = cli(
+        "convert", trained / "model.float.onnx", "--calibrate", squares, "--target", "tflite",
+        "--target", "onnx", "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in out.iterdir()} == {
+        "model.qdq.onnx",
+        "model.int8.tflite",
+        "model.int8.onnx",
+    }
+    manifest = read(out / "model.int8.tflite").manifest
+    assert manifest is not None
+    assert manifest.labels == ("blue", "red")
+    assert manifest.calibration is not None
+    assert manifest.calibration["pictures"] == 80
+    against = cli("verify", out / "model.int8.tflite", "--against", out / "model.qdq.onnx")
+    assert against.returncode == 0, against.stdout
+    again = cli(
+        "convert", out / "model.qdq.onnx", "--calibrate", squares, "--target", "tflite", "--out", tmp_path / "b",
+    )  # fmt: skip
+    assert again.returncode == 2
+    assert "quantized already" in again.stderr
+    assert not (tmp_path / "b").exists()
