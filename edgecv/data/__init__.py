@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecv.data.batches import picture_batches
+from edgecv.data.batches import batches_digest, picture_batches
 from edgecv.data.decode import read_picture, verify
 from edgecv.data.model import SPLITS, Dataset, Item
 from edgecv.data.scan import find_pictures, scan
@@ -13,6 +13,7 @@ __all__ = [
     "SPLITS",
     "Dataset",
     "Item",
+    "batches_digest",
     "find_pictures",
     "fingerprint",
     "load_json",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from edgecv.data.decode import in_threads
 from edgecv.data.scan import find_pictures
 from edgecv.preprocess import apply, load_rgb
 
-__all__ = ["picture_batches"]
+__all__ = ["batches_digest", "picture_batches"]
 
 _BATCH = 32
 
@@ -43,3 +45,11 @@ def picture_batches(
 
     pixels = list(in_threads(one, [found[i] for i in spread]))
     return [np.stack(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)]
+
+
+def batches_digest(batches: Iterable[npt.NDArray[Any]]) -> str:
+    """``sha256:…`` of the pixels that a calibration saw, in order."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        digest.update(batch.tobytes())
+    return f"sha256:{digest.hexdigest()}"

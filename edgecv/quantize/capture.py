@@ -14,10 +14,9 @@ from edgecv.errors import InputError, UnsupportedError
 from edgecv.quantize.batch_norm import FreezableBatchNorm2d
 from edgecv.quantize.canonical import HANDLERS, IN_PLACE, PASS_THROUGH, Refusal
 from edgecv.quantize.naming import META, Canonical, assign_names, canonical, module_path
+from edgecv.quantize.spelling import aten
 
 __all__ = ["capture"]
-
-aten: Any = torch.ops.aten
 
 
 def capture(module: nn.Module, *, input_size: tuple[int, int]) -> GraphModule:

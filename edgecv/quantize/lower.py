@@ -21,6 +21,7 @@ from edgecv.qdq import (
     WeightNames,
 )
 from edgecv.quantize.naming import Canonical, canonical
+from edgecv.quantize.spelling import aten, operands
 from edgecv.spec import fold_batch_norm, quantize_weight, weight_scales
 
 __all__ = ["float_graph", "quantized_weights", "set_exact_constants"]
@@ -74,9 +75,7 @@ def float_graph(captured: GraphModule, input_size: tuple[int, int]) -> FloatGrap
 
 def _inputs(node: Node, names: Mapping[Node, str]) -> tuple[str, ...]:
     """Names of the activations that *node* reads, in order."""
-    first = node.args[0]
-    listed = list(first) if isinstance(first, (list, tuple)) else list(node.args)
-    return tuple(names[a] for a in listed if isinstance(a, Node) and a in names)
+    return tuple(names[a] for a in operands(node) if a in names)
 
 
 def _parameters_of(node: Node, what: Canonical, captured: GraphModule) -> dict[str, Array]:
@@ -282,7 +281,7 @@ def _attributes(node: Node, what: Canonical, shapes: dict[Node, tuple[int, ...]]
     simple = _SIMPLE_ATTRIBUTES.get(what.kind)
     if simple is not None:
         return simple(node, shapes)
-    if what.kind == "avg_pool" and node.target is torch.ops.aten.avg_pool2d.default:
+    if what.kind == "avg_pool" and node.target is aten.avg_pool2d.default:
         return _average_pool(node, what, shapes)
     return {}
 
@@ -294,7 +293,7 @@ def _linear_attributes(node: Node, shapes: dict[Node, tuple[int, ...]]) -> Attri
 
 
 def _reshape_attributes(node: Node, shapes: dict[Node, tuple[int, ...]]) -> Attributes:
-    return {} if node.target is torch.ops.aten.flatten.using_ints else {"shape": shapes[node]}
+    return {} if node.target is aten.flatten.using_ints else {"shape": shapes[node]}
 
 
 def _epsilon(node: Node, shapes: dict[Node, tuple[int, ...]]) -> Attributes:

@@ -16,6 +16,7 @@ from edgecv.quantize.batch_norm import FreezableBatchNorm2d
 from edgecv.quantize.capture import capture
 from edgecv.quantize.naming import canonical
 from edgecv.quantize.quantizers import ActivationQuantizer, Quantizers, WeightQuantizer
+from edgecv.quantize.spelling import operands
 from edgecv.spec import OP_TABLE, OpNode, Placement, place
 from edgecv.spec.table import Output
 
@@ -60,10 +61,8 @@ def annotate(captured: GraphModule) -> list[OpNode]:
 
 def _data_inputs(node: Node) -> list[Node]:
     """Activation inputs in order; an addition of a tensor to itself names it twice."""
-    first = node.args[0] if node.args else None
-    listed = list(first) if isinstance(first, (list, tuple)) else list(node.args)
     # weights of a LayerNorm and arithmetic on the batch size are no activations
-    return [a for a in listed if isinstance(a, Node) and canonical(a) is not None]
+    return [a for a in operands(node) if canonical(a) is not None]
 
 
 def _tensor_name(node: Node) -> str:

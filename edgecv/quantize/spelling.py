@@ -15,6 +15,7 @@ __all__ = [
     "argument",
     "aten",
     "is_parameter",
+    "operands",
     "pair",
     "rewrite",
     "shape_of",
@@ -63,6 +64,13 @@ def rewrite(node: Node, target: Any, args: tuple[Any, ...]) -> None:
 def is_parameter(value: Any) -> bool:
     """Whether an argument is a weight of the model."""
     return isinstance(value, Node) and value.op == "get_attr"
+
+
+def operands(node: Node) -> list[Node]:
+    """Nodes among the arguments in order; those of a concatenation stand in a list."""
+    first = node.args[0] if node.args else None
+    listed = list(first) if isinstance(first, (list, tuple)) else list(node.args)
+    return [a for a in listed if isinstance(a, Node)]
 
 
 def show(shape: tuple[Any, ...]) -> str:

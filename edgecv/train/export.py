@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from torch.fx import GraphModule
 
 from edgecv.artifact import replace_all, seal_file
 from edgecv.artifact.manifest import Manifest, QuantizerRecord
-from edgecv.data import Dataset, fingerprint, load_json
+from edgecv.data import Dataset, batches_digest, fingerprint, load_json
 from edgecv.errors import InputError
 from edgecv.models import CreatedModel, create, load_into, read_state_dict
 from edgecv.quantize import export_float, export_qdq, prepare_qat
@@ -197,10 +196,7 @@ def _calibration(
     if isinstance(quantized, GraphModule):
         data = about.training_data or {}
         return {"pictures": data.get("pictures"), "digest": data.get("fingerprint")}
-    digest = hashlib.sha256()
-    for batch in quantized:
-        digest.update(batch.tobytes())
-    return {"pictures": sum(map(len, quantized)), "digest": f"sha256:{digest.hexdigest()}"}
+    return {"pictures": sum(map(len, quantized)), "digest": batches_digest(quantized)}
 
 
 def _manifest(

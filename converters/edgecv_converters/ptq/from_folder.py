@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 from edgecv.artifact import seal
 from edgecv.artifact.manifest import Manifest, Preprocess
-from edgecv.data import picture_batches
+from edgecv.data import batches_digest, picture_batches
 from edgecv.errors import InputError
 from edgecv_converters.ptq import quantize_onnx, quantizers_of_qdq
 from edgecv_converters.ptq.model import OnnxFile
@@ -48,14 +47,11 @@ def quantize_from_folder(
         )
     batches = picture_batches(folder, preprocess, count=pictures)
     quantized = quantize_onnx(body, batches)
-    digest = hashlib.sha256()
-    for batch in batches:
-        digest.update(batch.tobytes())
     about = manifest or Manifest((), None, (), (), "int8")
     calibration = {
         "method": "ptq",
         "pictures": sum(map(len, batches)),
-        "digest": f"sha256:{digest.hexdigest()}",
+        "digest": batches_digest(batches),
     }
     return seal(
         "onnx",

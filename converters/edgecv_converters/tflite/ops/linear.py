@@ -18,10 +18,25 @@ _KERNEL = "LiteRT tflite/kernels/fully_connected.cc; xnnpack_delegate.cc VisitFu
 _VERIFIED = {"int8": "tests/ops/test_linear.py", "float32": "tests/ops/test_linear.py"}
 
 
-def lower_linear(low: Lowering, node: Node, *, transposed: bool) -> None:
-    """FULLY_CONNECTED with weights [out, in]; *transposed* says that the source has them so."""
+def lower_linear(
+    low: Lowering,
+    node: Node,
+    *,
+    transposed: bool,
+    order: tuple[int, ...] | None = None,
+    why: str = "constant right operand",
+) -> None:
+    """FULLY_CONNECTED with weights [out, in].
+
+    Args:
+        low: The lowering.
+        node: Activation first, weights second.
+        transposed: The source has the weights as [out, in] already.
+        order: An exchange of dimensions that the activation goes through first, and the result back.
+        why: For the plan.
+    """
     site = low.site(node)
-    image = site.physical()
+    image = site.physical(0, order)
     weight = add_weight(site, (lambda w: w) if transposed else (lambda w: w.T), axis=0)
     outputs, inputs = low.builder.tensors[weight].shape
     quant = site.view().quant
@@ -33,13 +48,14 @@ def lower_linear(low: Lowering, node: Node, *, transposed: bool) -> None:
         "FULLY_CONNECTED",
         (image, weight, bias),
         (result,),
-        "constant right operand",
+        why,
         feature="keep_num_dims" if keep else "",
         macs=int(np.prod(shape)) * inputs,
         fused=True,
         options={"KeepNumDims": keep},
     )
-    site.done(result, Layout.row_major(shape))
+    layout = Layout.row_major(shape)
+    site.done(result, layout if order is None else layout.permute(order))
 
 
 class Gemm(Rule):

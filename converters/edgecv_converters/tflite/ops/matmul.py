@@ -14,7 +14,7 @@ from edgecv_converters.tflite.lowering import Lowering, Site
 from edgecv_converters.tflite.ops.linear import lower_linear
 from edgecv_converters.tflite.rules import Rule
 from edgecv_converters.tflite.views import View
-from edgecv_converters.tflite.weights import add_bias, add_weight, weight_complaint
+from edgecv_converters.tflite.weights import weight_complaint
 
 __all__ = ["RULES", "MatMul", "symmetric"]
 
@@ -75,28 +75,10 @@ def _mirrored(node: Node) -> Node:
 
 def _constant_left(low: Lowering, node: Node) -> None:
     """FULLY_CONNECTED of the transposed activation; the result is a transposed view."""
-    site = low.site(node)
-    rank = len(site.view().shape)
+    rank = len(low.graph.shape(node.inputs[0]))
     swapped = (*range(rank - 2), rank - 1, rank - 2)
-    image = site.physical(0, swapped)
-    weight = add_weight(site, lambda w: w, axis=0)
-    outputs, inputs = low.builder.tensors[weight].shape
-    quant = site.view().quant
-    bias = add_bias(site, outputs, quant.scale if quant else 1.0)
-    shape = (*low.builder.tensors[image].shape[:-1], outputs)
-    result = site.output(shape)
-    keep = len(shape) > 2
-    low.builder.emit(
-        "FULLY_CONNECTED",
-        (image, weight, bias),
-        (result,),
-        "constant left operand: the transposed product",
-        feature="keep_num_dims" if keep else "",
-        macs=int(np.prod(shape)) * inputs,
-        fused=True,
-        options={"KeepNumDims": keep},
-    )
-    site.done(result, Layout.row_major(shape).permute(swapped))
+    why = "constant left operand: the transposed product"
+    lower_linear(low, node, transposed=True, order=swapped, why=why)
 
 
 def _two_activations(low: Lowering, node: Node) -> None:
