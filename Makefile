@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c .ci/constraints.txt
+LEGACY := .venv-legacy
 SHELL  := /bin/bash
 
-.PHONY: help demo test test-slow lint types layers check coverage wheel clean
+.PHONY: help demo test test-slow test-legacy test-arm64 lint types layers check coverage wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,10 +27,23 @@ demo: $(VENV)/.all ## train, quantize, convert, run and compare on bundled data 
 	$(BIN)/edgecv demo --overwrite
 
 test: $(VENV)/.dev ## the quick suite
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not arm' -n auto --dist loadfile
 
 test-slow: $(VENV)/.dev ## the long tests
 	$(BIN)/python -m pytest -m slow
+
+$(LEGACY)/.dev: pyproject.toml .ci/constraints-legacy.txt
+	$(PYTHON) -m venv $(LEGACY)
+	$(LEGACY)/bin/python -m pip install --disable-pip-version-check -c .ci/constraints-legacy.txt -e '.[tflite-runtime]' pytest
+	@touch $@
+
+test-legacy: $(LEGACY)/.dev ## the device side on the legacy TFLite engine (Python 3.11, NumPy 1)
+	$(LEGACY)/bin/python -m pytest -m 'not slow' -k 'litert or null' tests/conformance/test_backends.py \
+	  tests/conformance/test_runtime_calls.py tests/conformance/test_quiet_engines.py \
+	  tests/conformance/test_litert_engines.py tests/hostile/test_models.py
+
+test-arm64: $(VENV)/.dev ## the wheel on emulated Arm boards (Debian only; downloads 0.4 GB)
+	$(BIN)/python -m pytest -m arm tests/arm -rP
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .
@@ -46,7 +60,7 @@ check: lint types layers ## everything but the tests
 
 coverage: $(VENV)/.dev ## the quick suite with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m 'not slow' -q
+	$(BIN)/coverage run -m pytest -m 'not slow and not arm' -q
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
 
@@ -54,4 +68,4 @@ wheel: $(VENV)/.dev ## build the wheel that goes to a board (dist/)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 clean: ## remove the virtual environment and what was built
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LEGACY) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

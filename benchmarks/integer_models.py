@@ -1,6 +1,6 @@
 """Cost of a conversion, and what int8 gains over its float twin on every engine.
 
-Models have seeded random weights with trained-looking BatchNorms: time does not depend on the values.
+Models have seeded random weights with trained-looking normalizations: time does not depend on the values.
 Conversion runs in a fresh process with its imports, bytecode compiled, without verification. Latencies
 come from the measuring core (fresh process per file, blocks interleaved in random order, one thread).
 
@@ -49,25 +49,30 @@ print(used.ru_utime + used.ru_stime, int(peak.split()[1]) / 1024, len(made.plan.
 """
 
 
-def make(name: str, size: int, folder: Path) -> tuple[Path, Path]:
-    """QDQ and float ONNX of a model with plausible random weights."""
+def build(name: str, size: int) -> tuple[nn.Module, torch.Tensor]:
+    """A model with plausible random weights, in eval mode, and eight noise pictures [8, 3, H, W]."""
     generator = torch.Generator().manual_seed(0)
     module = create(name, num_classes=10, size=(size, size)).module
     for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.uniform_(layer.bias, -0.3, 0.3)
+        if isinstance(layer, nn.BatchNorm2d | nn.LayerNorm):
+            nn.init.uniform_(layer.weight, 0.5, 1.5, generator=generator)
+            nn.init.uniform_(layer.bias, -0.3, 0.3, generator=generator)
     pictures = torch.rand(8, 3, size, size, generator=generator)
     module.train()
     with torch.no_grad():
         for _ in range(4):
             module(pictures)
-    qat = prepare_qat(module.eval(), input_size=(size, size))
+    return module.eval(), pictures
+
+
+def export(module: nn.Module, pictures: torch.Tensor, stem: Path) -> tuple[Path, Path]:
+    """QDQ ONNX, calibrated on the first four *pictures*, and float ONNX of *module*."""
+    size = (int(pictures.shape[2]), int(pictures.shape[3]))
+    qat = prepare_qat(module, input_size=size)
     calibrate(qat, [pictures[:4]])
-    stem = f"{name}_{size}"
-    qdq, plain = folder / f"{stem}.qdq.onnx", folder / f"{stem}.float.onnx"
-    export_qdq(qat.eval(), qdq, input_size=(size, size))
-    export_float(module, plain, input_size=(size, size))
+    qdq, plain = (stem.with_name(f"{stem.name}.{kind}.onnx") for kind in ("qdq", "float"))
+    export_qdq(qat.eval(), qdq, input_size=size)
+    export_float(module, plain, input_size=size)
     return qdq, plain
 
 
@@ -99,7 +104,7 @@ def main() -> None:
         folder = Path(name)
         for model in options.models:
             arch, _, size = model.partition(":")
-            qdq, plain = make(arch, int(size), folder)
+            qdq, plain = export(*build(arch, int(size)), folder / f"{arch}_{size}")
             record: dict[str, object] = {"model": model, "convert": conversion_cost(qdq)}
             made = [
                 convert_all(f, list(ENGINES), out=folder / "out", verify=False)

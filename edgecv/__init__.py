@@ -6,17 +6,27 @@ Importing this package loads only the standard library; each public name is load
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+#: Type checkers know the name; importing typing would take ten times as long as the rest of this file.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import edgecv.models as models
     import edgecv.quantize as quantize
     from edgecv.artifact.manifest import Manifest, Preprocess
     from edgecv.conversion import convert
-    from edgecv.errors import EdgecvError
-    from edgecv.results import Classification, ConversionResult, ModelInfo, Prediction
+    from edgecv.errors import EdgecvError, Error
+    from edgecv.results import (
+        Classification,
+        ConversionResult,
+        ModelInfo,
+        Prediction,
+        Profile,
+        StreamAnswer,
+    )
     from edgecv.runtime import Runtime
     from edgecv.spec.types import TensorSpec
 
@@ -24,11 +34,14 @@ _HOMES = {
     "Classification": "edgecv.results",
     "ConversionResult": "edgecv.results",
     "EdgecvError": "edgecv.errors",
+    "Error": "edgecv.errors",
     "Manifest": "edgecv.artifact.manifest",
     "ModelInfo": "edgecv.results",
     "Prediction": "edgecv.results",
     "Preprocess": "edgecv.artifact.manifest",
+    "Profile": "edgecv.results",
     "Runtime": "edgecv.runtime",
+    "StreamAnswer": "edgecv.results",
     "TensorSpec": "edgecv.spec.types",
     "convert": "edgecv.conversion",
     "models": "edgecv.models",
@@ -39,11 +52,14 @@ __all__ = [
     "Classification",
     "ConversionResult",
     "EdgecvError",
+    "Error",
     "Manifest",
     "ModelInfo",
     "Prediction",
     "Preprocess",
+    "Profile",
     "Runtime",
+    "StreamAnswer",
     "TensorSpec",
     "__version__",
     "convert",

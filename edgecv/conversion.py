@@ -20,18 +20,19 @@ from edgecv import artifact
 from edgecv.artifact.manifest import Manifest
 from edgecv.errors import InputError, UnsupportedError
 from edgecv.results import ConversionResult
+from edgecv.speed import against_float_twin
 from edgecv.verify.gates import VerificationFailedError, VerificationReport, shortened
 from edgecv.verify.options import VerifyOptions
 from edgecv.verify.origin import Origin
 from edgecv.verify.verifier import Verifier, require_engines
-from edgecv_converters import ReadOptions
+from edgecv_converters import ReadOptions, WriteOptions
 from edgecv_converters.model_info import ultralytics_metadata
 from edgecv_converters.ptq.from_folder import quantize_from_folder
 
 __all__ = ["VerifyOptions", "artifact_stem", "convert", "convert_all", "plan"]
 
 _TOOLS = ("edgecv", "onnx", "numpy", "openvino")
-_PRECISION_TAG = {"int8": "int8", "float32": "float"}
+_PRECISION_TAG = {"int8": "int8", "float32": "float", "float16": "float16"}
 
 
 def convert(
@@ -43,6 +44,9 @@ def convert(
     verify: bool = True,
     batch: int | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    io: str | None = None,
+    layout: str | None = None,
+    float16: bool = False,
     verify_options: VerifyOptions | None = None,
 ) -> ConversionResult:
     """Convert an ONNX file to one target.
@@ -52,12 +56,18 @@ def convert(
     Args:
         model: ONNX file: ours or anybody's, float or QDQ.
         target: ``"tflite"``, ``"openvino"`` or ``"onnx"``.
-        out: Folder for the artifact, made when missing. The file is ``<stem>.<int8|float>.<suffix>``.
+        out: Folder for the artifact, made when missing. The file is ``<stem>.<int8|float|float16>.<suffix>``.
         overwrite: Replace an artifact that exists.
         verify: Compare the artifact with the source before it appears: every parameter, and what both
             compute. Without it the manifest says that the artifact is not verified.
         batch: Size of an open batch (the first dimension of every input); None stands for 1.
         shapes: Name of an input → its whole shape, where it leaves other dimensions open.
+        io: What inputs and outputs are: ``"int8"``, ``"uint8"`` (of pixels on edgecv's own grid: raw ones) or
+            ``"float32"``. None is int8 in TFLite where the source quantizes them, elsewhere what the
+            source has. The answers are the same integers.
+        layout: Order of the dimensions of inputs and outputs that have four, ``"nhwc"`` or ``"nchw"``. None
+            is ``"nhwc"`` in TFLite, ``"nchw"`` elsewhere.
+        float16: Store the constants of a float model in half the bytes; computed is in float32.
         verify_options: Pictures to verify on, and where to keep an artifact that fails.
 
     Returns:
@@ -65,15 +75,17 @@ def convert(
 
     Raises:
         ModelLoadError: *model* is not a readable ONNX file.
-        UnsupportedError: An unknown target, operators without a rule (all are listed), or an open
-            dimension without a size.
-        InputError: The artifact exists, or the sizes do not fit the model.
+        UnsupportedError: An unknown target, operators without a rule (all are listed), an open
+            dimension without a size, an *io* of integers where the source has no quantizer, or
+            *float16* of a quantized model.
+        InputError: The artifact exists, the sizes do not fit the model, or an option has another value.
         MissingExtraError: An engine that verification needs is not installed.
         GateError: The artifact is not what the source is; nothing is written.
     """
     return convert_all(
         model, [target], out=out, overwrite=overwrite, verify=verify,
-        read=ReadOptions(batch, dict(shapes or {})), verify_options=verify_options,
+        read=ReadOptions(batch, dict(shapes or {})), write=WriteOptions(io, layout, float16),
+        verify_options=verify_options,
     )[0]  # fmt: skip
 
 
@@ -86,8 +98,10 @@ def convert_all(
     overwrite: bool = False,
     verify: bool = True,
     read: ReadOptions | None = None,
+    write: WriteOptions | None = None,
     calibrate: Path | None = None,
     verify_options: VerifyOptions | None = None,
+    measure: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[ConversionResult, ...]:
     """Convert an ONNX file to several targets, all or nothing.
@@ -100,9 +114,12 @@ def convert_all(
         overwrite: Replace artifacts that exist.
         verify: Run the gates of every artifact before anything is renamed.
         read: Sizes for dimensions that the model leaves open.
+        write: What inputs and outputs are, and float16 constants; the same for all targets.
         calibrate: Folder of pictures: quantize a float model on them first (min-max, bias
             correction). The quantized ONNX file, ``<stem>.qdq.onnx``, lies beside the artifacts.
         verify_options: As in :func:`convert`.
+        measure: Measure every int8 artifact against its float twin on this machine; the report then has
+            ``speed``, and a warning where int8 is the slower one.
         progress: Called with a line per target.
 
     Returns:
@@ -112,7 +129,12 @@ def convert_all(
         EdgecvError: As :func:`convert`.
     """
     _check_targets(targets)
-    options = verify_options or VerifyOptions()
+    options, write = verify_options or VerifyOptions(), write or WriteOptions()
+    if calibrate is not None and write.float16:
+        raise InputError(
+            "float16 is a form of float models, and with calibrate the model is quantized",
+            cure="Use either --calibrate or --float16.",
+        )
     if verify:
         require_engines(targets, instead=" (or convert without it: --no-verify, verify=False)")
     source = Origin.of(Path(model), read)
@@ -139,10 +161,14 @@ def convert_all(
         for target in targets:
             if progress:
                 progress(f"{source.path.name} to {target}")
-            made = _make(source, target, work, name, verifier)
+            made = _make(source, target, write, work, name, verifier)
             if made.verification is not None and not made.verification.verified:
                 kept = _keep_failed(made, options.keep_failed, overwrite=overwrite)
                 raise _failed(made.verification, source.path, kept)
+            if measure and made.precision == "int8":
+                if progress:
+                    progress(f"measuring {made.path.name} and its float twin")
+                _add_speed(made, source.body)
             results.append(made)
         finals = {path: folder / path.name for path in sorted(work.iterdir())}
         _refuse_existing(list(finals.values()), overwrite=overwrite, source=source.path)
@@ -154,19 +180,26 @@ def convert_all(
             folder.rmdir()
 
 
-def plan(model: str | Path, target: str = "tflite", *, read: ReadOptions | None = None) -> Any:
+def plan(
+    model: str | Path,
+    target: str = "tflite",
+    *,
+    read: ReadOptions | None = None,
+    write: WriteOptions | None = None,
+) -> Any:
     """What a conversion would do, without writing: an ``edgecv_converters`` plan that prints itself.
 
     Args:
         model: ONNX file.
         target: Name of the target.
         read: As in :func:`convert_all`.
+        write: Likewise.
 
     Raises:
         EdgecvError: As :func:`convert`.
     """
     _check_targets([target])
-    return edgecv_converters.plan_model(Origin.of(Path(model), read).body, target)
+    return edgecv_converters.plan_model(Origin.of(Path(model), read).body, target, write=write)
 
 
 def artifact_stem(path: Path) -> str:
@@ -174,9 +207,11 @@ def artifact_stem(path: Path) -> str:
 
     >>> artifact_stem(Path("run/model.qdq.onnx")), artifact_stem(Path("net.v2.onnx"))
     ('model', 'net.v2')
+    >>> artifact_stem(Path("model.float16.onnx"))
+    'model'
     """
     name = path.name.removesuffix(".onnx")
-    for tag in (".qdq", ".float", ".int8"):
+    for tag in (".qdq", ".float", ".float16", ".int8"):
         name = name.removesuffix(tag)
     return name
 
@@ -196,11 +231,18 @@ def _check_targets(targets: Sequence[str]) -> None:
 
 
 def _make(
-    source: Origin, target: str, work: Path, stem: str, verifier: Verifier | None
+    source: Origin,
+    target: str,
+    write: WriteOptions,
+    work: Path,
+    stem: str,
+    verifier: Verifier | None,
 ) -> ConversionResult:
     """Write one sealed artifact into *work*; its manifest says what the verification found."""
-    converted = edgecv_converters.convert_model(source.body, target, manifest=source.manifest)
-    manifest = _manifest(source, converted)
+    converted = edgecv_converters.convert_model(
+        source.body, target, manifest=source.manifest, write=write
+    )
+    manifest = _manifest(source, converted, write)
     base = f"{stem}.{_PRECISION_TAG[converted.precision]}"
     main_suffix = next(s for s in converted.files if s != ".bin")
     path = work / f"{base}{main_suffix}"
@@ -226,6 +268,14 @@ def _make(
     return ConversionResult(
         target, path, converted.precision, sealed, report, converted.plan, found
     )
+
+
+def _add_speed(made: ConversionResult, source: bytes) -> None:
+    """Whether int8 pays here, in the report."""
+    found = against_float_twin(source, made.path, made.target)
+    made.report["speed"] = found.to_json()
+    if found.slower and found.valid:
+        made.report["warnings"].append(f"int8 is slower than float on this machine: {found}")
 
 
 def _keep_failed(made: ConversionResult, folder: Path | None, *, overwrite: bool) -> str:
@@ -260,7 +310,9 @@ def _attachments(target: str, manifest: Manifest) -> dict[str, bytes] | None:
     return {"metadata.json": json.dumps(ultralytics_metadata(manifest, *batch)).encode()}
 
 
-def _manifest(source: Origin, converted: edgecv_converters.Converted) -> Manifest:
+def _manifest(
+    source: Origin, converted: edgecv_converters.Converted, write: WriteOptions
+) -> Manifest:
     """The source's manifest, or a bare one, with what this file is."""
     base = source.manifest or Manifest(
         labels=(), preprocess=None, inputs=(), outputs=(), precision=converted.precision
@@ -272,15 +324,16 @@ def _manifest(source: Origin, converted: edgecv_converters.Converted) -> Manifes
         precision=converted.precision,
         quantizers=converted.quantizers,
         left_out=converted.left_out,
-        parent=_parent(source),
+        parent=_parent(source, write),
         tools={**base.tools, **_versions()},
         verification={"verified": False},
     )
 
 
-def _parent(source: Origin) -> dict[str, Any]:
-    """Which file, how it was read, and the digest of what it then was, where that is something else."""
-    said = {"identity": source.file.identity, "kind": "onnx", **source.read.to_json()}
+def _parent(source: Origin, write: WriteOptions) -> dict[str, Any]:
+    """Which file, how it was read and written, and the digest of what it then was, where that is something else."""
+    options = {**source.read.to_json(), **write.to_json()}
+    said = {"identity": source.file.identity, "kind": "onnx", **options}
     if source.body != source.file.body:
         said["prepared"] = artifact.sha256(source.body)
     return said

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 __all__ = [
     "EdgecvError",
+    "Error",
     "GateError",
     "InputError",
     "InvalidMeasurementError",
@@ -43,6 +44,10 @@ class EdgecvError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}. {self.cure}"
+
+
+#: The root of the tree under its short name: ``except edgecv.Error``.
+Error = EdgecvError
 
 
 class InputError(EdgecvError):

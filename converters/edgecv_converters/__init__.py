@@ -11,7 +11,7 @@ from pathlib import Path
 from edgecv.artifact.manifest import Manifest
 from edgecv.errors import InputError, require
 from edgecv_converters.converted import Converted
-from edgecv_converters.options import ReadOptions
+from edgecv_converters.options import ReadOptions, WriteOptions
 from edgecv_converters.plan import Plan
 from edgecv_converters.targets import TARGETS
 
@@ -20,6 +20,7 @@ __all__ = [
     "Converted",
     "Plan",
     "ReadOptions",
+    "WriteOptions",
     "convert_model",
     "list_operators",
     "plan_model",
@@ -33,6 +34,7 @@ def convert_model(
     *,
     manifest: Manifest | None = None,
     options: ReadOptions | None = None,
+    write: WriteOptions | None = None,
 ) -> Converted:
     """Convert an ONNX model in memory.
 
@@ -45,10 +47,12 @@ def convert_model(
         target: One of :data:`TARGETS`.
         manifest: Labels and preprocessing for the metadata that other programs read; None leaves them out.
         options: Sizes for dimensions that *source* leaves open; without any, an open batch is 1.
+        write: Form of the file: what its inputs and outputs are, float16 constants.
 
     Raises:
-        UnsupportedError: An unknown target, operators without a rule (one error lists all), or an open
-            dimension other than the batch.
+        UnsupportedError: An unknown target, operators without a rule (one error lists all), an open
+            dimension other than the batch, or a form that *source* does not allow: integers at an edge
+            that it does not quantize, float16 of a quantized model.
         InputError: *options* do not fit the model.
         ModelLoadError: *source* is damaged or contradicts itself.
         MissingExtraError: The extra ``convert`` (for OpenVINO also ``openvino``) is not installed.
@@ -56,16 +60,23 @@ def convert_model(
     _require_extra()
     from edgecv_converters import api
 
-    return api.convert_model(source, target, manifest=manifest, options=options)
+    return api.convert_model(source, target, manifest=manifest, options=options, write=write)
 
 
-def plan_model(source: bytes, target: str, *, options: ReadOptions | None = None) -> Plan:
+def plan_model(
+    source: bytes,
+    target: str,
+    *,
+    options: ReadOptions | None = None,
+    write: WriteOptions | None = None,
+) -> Plan:
     """What :func:`convert_model` would write, without writing it.
 
     Args:
         source: A whole ONNX file.
         target: One of :data:`TARGETS`.
         options: As in :func:`convert_model`.
+        write: Likewise.
 
     Raises:
         EdgecvError: As :func:`convert_model`.
@@ -73,7 +84,7 @@ def plan_model(source: bytes, target: str, *, options: ReadOptions | None = None
     _require_extra()
     from edgecv_converters import api
 
-    return api.plan_model(source, target, options=options)
+    return api.plan_model(source, target, options=options, write=write)
 
 
 def prepare_source(

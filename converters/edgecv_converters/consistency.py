@@ -63,6 +63,14 @@ def _of_convolution(node: Node, shapes: Shapes) -> str | None:
     return None if node.op == "ConvTranspose" else _of_windows(node, weight[2:], image)
 
 
+def _of_depth_to_space(node: Node, shapes: Shapes) -> str | None:
+    image, block = shapes[0], node.attributes.get("blocksize", 0)
+    if len(image) != 4 or block < 1:
+        return f"reads {len(image)} dimensions in blocks of {block}"
+    whole = image[1] % block**2 == 0
+    return None if whole else f"turns {image[1]} channels into blocks of {block}x{block}"
+
+
 def _of_normalization(node: Node, shapes: Shapes) -> str | None:
     image, *parameters = shapes[:-1]
     counts = [prod(shape) for shape in parameters]
@@ -104,6 +112,7 @@ _CHECKS: Final[Mapping[str, Callable[[Node, Shapes], str | None]]] = MappingProx
         "BatchNormalization": _of_normalization,
         "Conv": _of_convolution,
         "ConvTranspose": _of_convolution,
+        "DepthToSpace": _of_depth_to_space,
         "MaxPool": _of_pool,
         "Reshape": _of_reshape,
     }

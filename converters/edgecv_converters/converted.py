@@ -19,7 +19,8 @@ class Converted:
     Attributes:
         target: Name of the target.
         files: Suffix (``".tflite"``, ``".xml"``, ``".bin"``, ``".onnx"``) → content, the main file first.
-        precision: ``"int8"`` when the source quantizes activations, else ``"float32"``.
+        precision: ``"int8"`` when the source quantizes activations, else ``"float32"``, or ``"float16"``
+            where its constants are stored so.
         inputs: Tensors at the file's edge.
         outputs: Tensors at the file's edge.
         quantizers: In the file, bit for bit the source's.

@@ -59,6 +59,9 @@ def _tensors(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
+            # branches of an If
+            for nested in (*([attribute.g] * attribute.HasField("g")), *attribute.graphs):
+                yield from _tensors(nested)
 
 
 def _expected_bytes(tensor: Any) -> int:

@@ -2,7 +2,8 @@
 
 Exporters write the shapes of their tensors as operators (Shape, Gather, Concat, …); with static inputs
 the results are constants. Only those operators are handed to the folder, as a model of their own, so
-that nothing else of the source changes: no QuantizeLinear, no DequantizeLinear, no name.
+that nothing else of the source changes: no QuantizeLinear, no DequantizeLinear, no name. Branches whose
+condition is then a constant are taken or dropped.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edgecv.errors import ModelLoadError, require
+from edgecv_converters.inlining import captured, inline
 from edgecv_converters.ir import Graph, Node
 from edgecv_converters.nodes import is_constant
 from edgecv_converters.reader import to_graph
@@ -31,7 +33,7 @@ FOLDABLE: Final = frozenset(
         "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity",
         "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range",
         "Reciprocal", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "Shape", "Sign",
-        "Size", "Slice", "Sqrt", "Squeeze", "Sub", "Sum", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where",
+        "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 _OF_SHAPES: Final = ("Shape", "Size")
@@ -44,7 +46,7 @@ _ROUNDS: Final = 32
 
 
 def fold(model: Any) -> bool:
-    """Replace the operators of *model* that compute constants by their results, in place.
+    """Replace the operators of *model* that compute constants by their results, and If by a branch, in place.
 
     The package onnxscript is imported only when there are any. Results that the folder does not give,
     or gives in another type or shape than ONNX's inference says, stay operators.
@@ -59,19 +61,22 @@ def fold(model: Any) -> bool:
         ModelLoadError: The model contradicts itself.
         MissingExtraError: onnxscript is not installed, and something needs it.
     """
-    changed, left = False, _MAX_TOTAL
+    changed, counted, left = False, False, _MAX_TOTAL
     for _ in range(_ROUNDS):
+        changed |= inline(model)
         if not _may_fold(model.graph):
             break
-        graph = to_graph(model)
-        if not changed:
+        # a branch that is not taken may not fit the sizes
+        graph = to_graph(model, strict=not any(node.op_type == "If" for node in model.graph.node))
+        if not counted:
             left += sum(c.data.size for c in graph.constants.values())
+            counted = True
         nodes, left = _computable(graph, left)
-        wanted = _wanted(graph, nodes)
+        inside = captured(model.graph)
+        wanted = _wanted(graph, nodes, inside)
         results = _computed(_submodel(model, graph, nodes, wanted), graph) if wanted else {}
-        if not results:
+        if not results or not _replace(model.graph, nodes, results, inside):
             break
-        _replace(model.graph, nodes, results)
         changed = True
     return changed
 
@@ -97,19 +102,20 @@ def _computable(graph: Graph, left: int) -> tuple[list[Node], int]:
     known = set(graph.constants)
     found = []
     for node in graph.nodes:
-        if node.domain or node.op not in FOLDABLE or len(node.outputs) != 1:
+        outputs = [name for name in node.outputs if name]
+        if node.domain or node.op not in FOLDABLE or not node.inputs or not outputs:
             continue
-        if not node.inputs or not node.outputs[0]:
+        if len(node.outputs) > 1 and (node.op != "Split" or "" in node.outputs):
             continue
-        result = graph.values[node.outputs[0]].shape
-        if result is None or not _is_known(graph, node, known):
+        shapes = [graph.values[name].shape for name in outputs]
+        if None in shapes or not _is_known(graph, node, known):
             continue
-        elements = prod(result)
+        elements = sum(prod(shape or ()) for shape in shapes)
         largest = max((prod(_shape(graph, n) or ()) for n in node.inputs if n in known), default=0)
         if elements > min(left, max(_MAX_RESULT, largest)):
             continue
         left -= elements
-        known.add(node.outputs[0])
+        known.update(outputs)
         found.append(node)
     return found, left
 
@@ -125,18 +131,21 @@ def _shape(graph: Graph, name: str) -> tuple[int, ...] | None:
     return graph.values[name].shape if constant is None else tuple(constant.data.shape)
 
 
-def _wanted(graph: Graph, nodes: list[Node]) -> tuple[str, ...]:
+def _wanted(graph: Graph, nodes: list[Node], captured: set[str]) -> tuple[str, ...]:
     """Results that something else reads; copies (Identity) are left to the passes."""
     inside = {id(node) for node in nodes}
+
+    def is_read(name: str) -> bool:
+        readers = graph.consumers.get(name, ())
+        outside = any(id(reader) not in inside or reader.op == "Identity" for reader in readers)
+        return outside or name in graph.outputs or name in captured
+
     return tuple(
-        node.outputs[0]
+        name
         for node in nodes
         if node.op != "Identity"
-        and (
-            node.outputs[0] in graph.outputs
-            or any(id(reader) not in inside for reader in graph.consumers.get(node.outputs[0], ()))
-            or any(reader.op == "Identity" for reader in graph.consumers.get(node.outputs[0], ()))
-        )
+        for name in node.outputs
+        if name and is_read(name)
     )
 
 
@@ -144,11 +153,12 @@ def _submodel(model: Any, graph: Graph, nodes: list[Node], wanted: tuple[str, ..
     """What *wanted* is computed from, as a model whose inputs have shapes and no values."""
     needed, order = set(wanted), []
     for node in reversed(nodes):
-        if node.outputs[0] in needed:
+        if not needed.isdisjoint(node.outputs):
             order.append(node)
             needed.update(() if node.op in _OF_SHAPES else node.inputs)
     order.reverse()
-    made = {node.outputs[0] for node in order}
+    needed.discard("")
+    made = {name for node in order for name in node.outputs}
     of_shapes = {node.inputs[0] for node in order if node.op in _OF_SHAPES} - made
     protos = {name: proto for proto in model.graph.node for name in proto.output}
     sub = ModelProto()
@@ -160,12 +170,30 @@ def _submodel(model: Any, graph: Graph, nodes: list[Node], wanted: tuple[str, ..
     sub.graph.node.extend(
         protos[name] for name in graph.constants if name in constants & set(protos)
     )
-    sub.graph.node.extend(protos[node.outputs[0]] for node in order)
+    for node in order:
+        if node.op == "Split":
+            _add_slices(sub.graph, graph, node)
+        else:
+            sub.graph.node.append(protos[node.outputs[0]])
     for name in sorted(of_shapes - constants):
         shape = _shape(graph, name)
         sub.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     sub.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
     return sub
+
+
+def _add_slices(sub: Any, graph: Graph, node: Node) -> None:
+    """A Split as a Slice per result: the folder computes operators of one result only."""
+    axis, start = int(node.attributes.get("axis", 0)), 0
+    for name in node.outputs:
+        shape = _shape(graph, name) or ()
+        inputs = [node.inputs[0]]
+        for label, value in (("from", start), ("to", start + shape[axis]), ("axis", axis)):
+            # no name of a file has a line break: reader.check_texts
+            inputs.append(f"\n{label}:{name}")
+            sub.initializer.append(numpy_helper.from_array(np.array([value]), inputs[-1]))
+        sub.node.append(helper.make_node("Slice", inputs, [name]))
+        start += shape[axis]
 
 
 def _computed(sub: Any, graph: Graph) -> dict[str, Any]:
@@ -214,20 +242,23 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _replace(graph: Any, nodes: list[Node], results: dict[str, Any]) -> None:
-    """Results become initializers; what only they were computed from goes."""
-    computing = {node.outputs[0] for node in nodes}
+def _replace(graph: Any, nodes: list[Node], results: dict[str, Any], captured: set[str]) -> bool:
+    """Results become initializers; what only they were computed from goes. Whether there were any."""
+    computing = {name for node in nodes for name in node.outputs if name}
     gone = set(results)
-    read = {value.name for value in graph.output}
+    read = {value.name for value in graph.output} | captured
     for proto in graph.node:
         if computing.isdisjoint(proto.output):
             read.update(proto.input)
     for node in reversed(nodes):
-        if node.outputs[0] in gone or node.outputs[0] not in read:
-            gone.add(node.outputs[0])
+        outputs = [name for name in node.outputs if name]
+        if all(name in gone or name not in read for name in outputs):
+            gone.update(outputs)
         else:
+            # where one result of several is missing, the operator stays and gives all of them
+            gone.difference_update(outputs)
             read.update(node.inputs)
-    unread = {name for node in nodes if node.outputs[0] in gone for name in node.inputs} - read
+    unread = {name for node in nodes if gone & {*node.outputs} for name in node.inputs} - read
     unread -= {value.name for value in graph.input}
     for index in reversed(range(len(graph.node))):
         outputs = graph.node[index].output
@@ -237,4 +268,6 @@ def _replace(graph: Any, nodes: list[Node], results: dict[str, Any]) -> None:
     for index in reversed(range(len(graph.initializer))):
         if graph.initializer[index].name in unread:
             del graph.initializer[index]
-    graph.initializer.extend(results[name] for name in results if name in read)
+    made = [tensor for name, tensor in results.items() if name in gone and name in read]
+    graph.initializer.extend(made)
+    return bool(made)

@@ -5,6 +5,9 @@ Groups, found by pattern so that anybody's QDQ file has them:
 ``inside_silu``
     What lies between a layer and the product in x * sigmoid(x): the quantizer of x, where nobody else
     reads it, and that of the sigmoid. OpenVINO then fuses the activation into the layer.
+``inside_gelu``
+    What lies inside x * 0.5 * (1 + Erf(x / sqrt(2))). Engines then have one kernel, or one table, for it;
+    TFLite has no Erf at all.
 ``before_softmax``
     The quantizer of what only a Softmax reads. Both engines compute Softmax faster in float.
 
@@ -17,6 +20,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 from edgecv.errors import UnsupportedError
+from edgecv_converters.inlining import captured
 from edgecv_converters.reader import parse
 
 __all__ = ["GROUPS", "leave_out"]
@@ -50,6 +54,11 @@ class _Graph:
             for name in dict.fromkeys(node.input):
                 self.readers.setdefault(name, []).append(node)
         self.outputs = {o.name for o in graph.output}
+        self.constants = {tensor.name for tensor in graph.initializer}
+        for node in self.nodes:
+            rounds = _is(node, "QuantizeLinear") or _is(node, "DequantizeLinear")
+            if node.op_type == "Constant" or (rounds and node.input[0] in self.constants):
+                self.constants.update(node.output)
 
     def pair_before(self, tensor: str, readers: Collection[str]) -> _Pair | None:
         """The pair that makes *tensor*, if only operators of the types *readers* read it."""
@@ -67,6 +76,22 @@ class _Graph:
             return None
         alone = all(len(self.readers.get(name, [])) == 1 for name in between)
         return _Pair(quantize, dequantize) if alone else None
+
+    def through(self, tensor: str, reader: str) -> tuple[Any | None, _Pair | None]:
+        """What computes *tensor*, which one operator of type *reader* alone reads, and the pair in between."""
+        pair = self.pair_before(tensor, [reader])
+        if pair is None and (len(self.readers.get(tensor, [])) != 1 or tensor in self.outputs):
+            return None, None
+        return self.producers.get(pair.quantize.input[0] if pair else tensor), pair
+
+    def origin(self, tensor: str) -> str:
+        """The tensor before it was rounded: readers may have a pair of their own each."""
+        for op in ("DequantizeLinear", "QuantizeLinear"):
+            node = self.producers.get(tensor)
+            if node is None or not _is(node, op):
+                break
+            tensor = node.input[0]
+        return tensor
 
 
 def _inside_silu(graph: _Graph) -> Iterator[_Pair]:
@@ -86,6 +111,49 @@ def _inside_silu(graph: _Graph) -> Iterator[_Pair]:
                 yield own
 
 
+def _inside_gelu(graph: _Graph) -> Iterator[_Pair]:
+    for node in graph.nodes:
+        if not _is(node, "Mul"):
+            continue
+        factors, pairs = _factors(graph, node)
+        computed = [name for name in factors if name not in graph.constants]
+        if (len(factors), len(computed)) != (3, 2):
+            continue
+        for x, shifted in (computed, computed[::-1]):
+            inside = _shifted_erf(graph, shifted, x)
+            if inside is not None:
+                yield from (*pairs, *inside)
+
+
+def _factors(graph: _Graph, node: Any) -> tuple[list[str], list[_Pair]]:
+    """What a Mul multiplies, those of a Mul right before it included; the pairs in between."""
+    factors: list[str] = []
+    pairs: list[_Pair] = []
+    for name in node.input:
+        inner, pair = graph.through(name, "Mul")
+        if inner is not None and _is(inner, "Mul"):
+            factors += inner.input
+            pairs += [pair] if pair else []
+        else:
+            factors.append(name)
+    return factors, pairs
+
+
+def _shifted_erf(graph: _Graph, name: str, x: str) -> list[_Pair] | None:
+    """Pairs from *name* to *x*, if *name* is 1 + Erf(x / sqrt(2)), whatever the numbers are."""
+    pairs = []
+    for ops, reader in ((("Add",), "Mul"), (("Erf",), "Add"), (("Div", "Mul"), "Erf")):
+        node, pair = graph.through(name, reader)
+        if node is None or not any(_is(node, op) for op in ops):
+            return None
+        pairs += [pair] if pair else []
+        computed = [n for n in node.input if n not in graph.constants]
+        if len(computed) != 1:
+            return None
+        name = computed[0]
+    return pairs if graph.origin(name) == graph.origin(x) else None
+
+
 def _before_softmax(graph: _Graph) -> Iterator[_Pair]:
     for node in graph.nodes:
         pair = graph.pair_before(node.input[0], ["Softmax"]) if _is(node, "Softmax") else None
@@ -96,6 +164,7 @@ def _before_softmax(graph: _Graph) -> Iterator[_Pair]:
 #: Name of a group → where its pairs are.
 GROUPS: Final[dict[str, Callable[[_Graph], Iterator[_Pair]]]] = {
     "inside_silu": _inside_silu,
+    "inside_gelu": _inside_gelu,
     "before_softmax": _before_softmax,
 }
 
@@ -151,6 +220,7 @@ def leave_out(
 def _drop_unread(graph: Any) -> None:
     """Remove initializers that nothing reads any longer."""
     read = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
+    read |= captured(graph)
     kept = [t for t in graph.initializer if t.name in read]
     copies = [type(t).FromString(t.SerializeToString()) for t in kept]
     del graph.initializer[:]

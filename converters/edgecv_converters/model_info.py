@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgecv.artifact.manifest import Manifest
+from edgecv.spec.types import TensorSpec
 
 __all__ = ["model_info", "ultralytics_metadata"]
 
 
-def model_info(manifest: Manifest) -> dict[str, str]:
+def model_info(manifest: Manifest, inputs: Sequence[TensorSpec] = ()) -> dict[str, str]:
     """Keys of ``model_info`` as openvino-model-api reads them from OpenVINO and ONNX files.
 
     Labels are joined by spaces, so that spaces inside them become ``_``. Only ``YES`` and ``True`` are
     read as true. Pixels come in as 0 to 255, in OpenCV's color order.
+
+    Args:
+        manifest: Labels and preprocessing.
+        inputs: Of the file; integers are reached by mean and scale, too.
 
     >>> info = model_info(Manifest(("great white", "cat"), None, (), (), "int8"))
     >>> info["labels"], info["model_type"], info["output_raw_scores"]
@@ -22,9 +29,14 @@ def model_info(manifest: Manifest) -> dict[str, str]:
         info["labels"] = " ".join(label.replace(" ", "_") for label in manifest.labels)
     said = manifest.preprocess
     if said is not None:
-        mean, std = (tuple(255.0 * v for v in values) for values in (said.mean, said.std))
-        info["mean_values"] = " ".join(f"{v:.9g}" for v in mean)
-        info["scale_values"] = " ".join(f"{v:.9g}" for v in std)
+        mean, std, digits = [255.0 * v for v in said.mean], [255.0 * v for v in said.std], 9
+        grid = inputs[0].quantization if inputs else None
+        if grid is not None:
+            # few digits: our grid of float32(1/255) is meant to leave pixels as they are
+            std, digits = [v * grid.scale for v in std], 6
+            mean = [m - grid.zero_point * s for m, s in zip(mean, std, strict=True)]
+        info["mean_values"] = " ".join(f"{v:.{digits}g}" for v in mean)
+        info["scale_values"] = " ".join(f"{v:.{digits}g}" for v in std)
         info["reverse_input_channels"] = "YES" if said.color == "rgb" else "NO"
         # model-api's crop is the largest centered square; it has no crop fraction
         info["resize_type"] = "crop" if said.resize == "shortest" else "standard"

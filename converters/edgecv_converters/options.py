@@ -1,14 +1,19 @@
-"""How a source is read: sizes for the dimensions that the file leaves open."""
+"""How a source is read, and how an artifact is written, where there is a choice."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from edgecv.errors import InputError
 
-__all__ = ["ReadOptions"]
+__all__ = ["IO_DTYPES", "LAYOUTS", "ReadOptions", "WriteOptions"]
+
+#: What tensors at the edge of a file may be.
+IO_DTYPES: Final = ("int8", "uint8", "float32")
+#: Orders of dimensions of a tensor of four at the edge.
+LAYOUTS: Final = ("nhwc", "nchw")
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,59 @@ class ReadOptions:
                     f"the shape of the input {name!r} is {shape!r}",
                     cure="Give a whole number of at least 1 for each dimension.",
                 )
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """Form of the file, where its format leaves a choice. What it computes stays the same.
+
+    Attributes:
+        io: dtype of every input and output: ``"int8"``, ``"uint8"`` (the same scale, zero point + 128) or
+            ``"float32"``. None is the target's own: in TFLite int8 where the source quantizes the tensor,
+            in OpenVINO and ONNX what the source has. Tensors that hold no real numbers (indices, flags)
+            stay what they are.
+        layout: Order of the dimensions of every input and output that has four: ``"nhwc"`` or ``"nchw"``,
+            the source's. None is ``"nhwc"`` in TFLite and ``"nchw"`` elsewhere.
+        float16: Store the constants of a float model in half the bytes; what engines compute stays float32.
+
+    Raises:
+        InputError: Another value.
+
+    >>> WriteOptions(io="uint8").to_json(), WriteOptions(layout="nchw", float16=True).to_json()
+    ({'io': 'uint8'}, {'layout': 'nchw', 'float16': True})
+    """
+
+    io: str | None = None
+    layout: str | None = None
+    float16: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, value, known in (("io", self.io, IO_DTYPES), ("layout", self.layout, LAYOUTS)):
+            if value is not None and value not in known:
+                raise InputError(
+                    f"{name} is {value!r}",
+                    cure=f"Use one of {', '.join(known)}, or leave it out.",
+                )
+        if not isinstance(self.float16, bool):
+            raise InputError(f"float16 is {self.float16!r}", cure="Use True or False.")
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> WriteOptions:
+        """What :meth:`to_json` put into a manifest's ``parent``, other keys aside.
+
+        Raises:
+            InputError: No such values.
+
+        >>> WriteOptions.from_json({"kind": "onnx", "io": "float32"})
+        WriteOptions(io='float32', layout=None, float16=False)
+        """
+        return cls(said.get("io"), said.get("layout"), said.get("float16", False))
+
+    def to_json(self) -> dict[str, Any]:
+        """What was asked for, JSON-ready."""
+        said = {"io": self.io, "layout": self.layout, "float16": self.float16 or None}
+        return {key: value for key, value in said.items() if value is not None}
 
 
 def _is_size(value: object) -> bool:

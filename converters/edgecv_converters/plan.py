@@ -43,7 +43,8 @@ class PlannedTensor:
         name: Unique in the file. Activations and constants keep their source names; what is derived
             from ``T`` is ``T:…``.
         shape: Physical shape.
-        dtype: ``"int8"``, ``"int32"`` or ``"float32"``.
+        dtype: ``"int8"``, ``"int32"`` or ``"float32"``; at the edge of the file also ``"uint8"``, of a stored
+            constant ``"float16"``.
         role: ``"input"``, ``"activation"``, ``"weight"``, ``"bias"`` or ``"parameter"`` (shapes, axes, pads).
         quantization: Parameters, or None.
         data: Elements of a constant in any memory order, or None.
@@ -109,6 +110,8 @@ class Plan:
         outputs: Indices of its outputs.
         quantizers: Activation quantizers of the source that the file carries, in graph order.
         left_out: Names of those it leaves out.
+        float_products: Source nodes that the source quantizes and that run in float all the same; a warning
+            says why.
         warnings: What works, but not as well as it could, and why.
     """
 
@@ -119,6 +122,7 @@ class Plan:
     outputs: tuple[int, ...]
     quantizers: tuple[QuantizerRecord, ...] = ()
     left_out: tuple[str, ...] = ()
+    float_products: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def statistics(self) -> dict[str, Any]:
@@ -149,6 +153,7 @@ class Plan:
                 for q in self.quantizers
             ],
             "left_out": list(self.left_out),
+            "float_products": list(self.float_products),
             "warnings": list(self.warnings),
         }
 

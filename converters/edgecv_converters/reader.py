@@ -17,7 +17,7 @@ from edgecv_converters.options import ReadOptions
 from edgecv_converters.shapes import infer_values
 from edgecv_converters.tensors import to_array
 
-__all__ = ["MAX_BYTES", "OPSETS", "parse", "parse_open", "read", "sort", "to_graph"]
+__all__ = ["MAX_BYTES", "OPSETS", "check_texts", "parse", "parse_open", "read", "sort", "to_graph"]
 
 #: Operator sets whose definitions were read and tested, first and last.
 OPSETS: Final = (11, 21)
@@ -62,14 +62,26 @@ def parse_open(data: bytes) -> Any:
         )
     if model.graph.sparse_initializer:
         raise UnsupportedError("the model has sparse constants", cure="Export it with dense ones.")
+    check_texts(model)
+    _opsets(model)
+    return model
+
+
+def check_texts(model: Any) -> None:
+    """Refuse names that are no text.
+
+    Args:
+        model: ``onnx.ModelProto``.
+
+    Raises:
+        ModelLoadError: One is damaged or absurdly long; those of graphs inside operators are not read.
+    """
     try:
         damaged = next((text for text in texts(model) if not _is_text(text)), None)
     except UnicodeDecodeError as error:
         raise ModelLoadError(f"a name in the file is not text ({error})", cure=_REEXPORT) from error
     if damaged is not None:
         raise ModelLoadError(f"a name in the file is not text ({damaged[:80]!r})", cure=_REEXPORT)
-    _opsets(model)
-    return model
 
 
 def read(data: bytes) -> Graph:
@@ -104,8 +116,13 @@ def read(data: bytes) -> Graph:
     return graph
 
 
-def to_graph(model: Any) -> Graph:
-    """The graph of an ``onnx.ModelProto`` with static inputs; see :func:`read` for the errors."""
+def to_graph(model: Any, *, strict: bool = True) -> Graph:
+    """The graph of an ``onnx.ModelProto`` with static inputs; see :func:`read` for the errors.
+
+    Args:
+        model: The model.
+        strict: Whether shapes that contradict each other are an error, or unknown.
+    """
     opsets = _opsets(model)
     constants = _constants(model.graph)
     inputs = tuple(i.name for i in model.graph.input if i.name not in constants)
@@ -118,7 +135,7 @@ def to_graph(model: Any) -> Graph:
             raise ModelLoadError(f"nothing produces the output {name!r}", cure=_REEXPORT)
     if len(set(outputs)) != len(outputs) or len(set(inputs)) != len(inputs):
         raise ModelLoadError("two inputs or outputs have the same name", cure=_REEXPORT)
-    values = infer_values(model, constants, inputs, nodes)
+    values = infer_values(model, constants, inputs, nodes, strict=strict)
     return Graph(tuple(nodes), values, constants, inputs, outputs, opsets[""])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgecv.artifact.manifest import QuantizerRecord
-from edgecv.spec.types import TensorSpec
+from edgecv.spec.types import QuantParams, TensorSpec
 from edgecv_converters.ir import Graph
 
 __all__ = ["edge_specs", "quantizer_records"]
@@ -24,14 +26,25 @@ def quantizer_records(graph: Graph) -> tuple[QuantizerRecord, ...]:
     return tuple(found.values())
 
 
-def edge_specs(graph: Graph, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
-    """Inputs or outputs of a graph as the source has them (before the passes): float, in ONNX's order."""
-    return tuple(
-        TensorSpec(
-            name,
-            graph.shape(name),
-            graph.values[name].dtype,
-            _LAYOUTS.get(len(graph.shape(name)), ""),
-        )
-        for name in names
-    )
+def edge_specs(
+    graph: Graph,
+    names: tuple[str, ...],
+    grids: Mapping[str, QuantParams] | None = None,
+    layout: str | None = None,
+) -> tuple[TensorSpec, ...]:
+    """Inputs or outputs of an ONNX file.
+
+    Args:
+        graph: As it was read, before the passes.
+        names: Of the tensors.
+        grids: Name → what its integers mean; of a float tensor it says nothing.
+        layout: Order of four dimensions; None is the source's, ``"nchw"``.
+    """
+    layouts = _LAYOUTS if layout is None else _LAYOUTS | {4: layout.upper()}
+    found = []
+    for name in names:
+        shape, dtype = graph.shape(name), graph.values[name].dtype
+        grid = (grids or {}).get(name) if dtype in ("int8", "uint8") else None
+        quantization = None if grid is None else grid.as_dtype(dtype)
+        found.append(TensorSpec(name, shape, dtype, layouts.get(len(shape), ""), quantization))
+    return tuple(found)

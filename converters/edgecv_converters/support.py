@@ -120,6 +120,9 @@ def _beside_the_table() -> list[str]:
     return [
         f"ONNX operator sets {first} to {last}; for tflite a definition that is not listed is refused.",
         "DequantizeLinear and QuantizeLinear of int8 and uint8 become parameters of tensors, Constant a constant.",
+        "Read as one operator: the nine of a layer normalization (ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div,"
+        " Mul, Add) as LayerNormalization; x * 0.5 * (1 + Erf(x / sqrt(2))) as Gelu, without the quantizers inside.",
         f"Dropped where they do nothing: {', '.join(sorted(NOOPS))}.",
-        f"Computed at conversion where the result is constant: {', '.join(sorted(FOLDABLE))}.",
+        f"Computed at conversion where the result is constant: {', '.join(sorted(FOLDABLE))}. An If with a constant"
+        " condition is the branch that it takes.",
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: The folder cannot be written; nothing is left behind.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -52,7 +51,7 @@ def replace_all(moves: Mapping[Path, Path]) -> None:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             if final.exists():
-                kept = final.with_name(f".{final.name}.{secrets.token_hex(4)}.before")
+                kept = final.with_name(f".{final.name}.{os.urandom(4).hex()}.before")
                 final.rename(kept)
                 aside[final] = kept
             temporary.rename(final)

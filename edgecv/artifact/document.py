@@ -19,7 +19,14 @@ from edgecv.artifact.manifest import SCHEMA_VERSION, Manifest, Preprocess, Quant
 from edgecv.errors import InputError, ModelLoadError
 from edgecv.spec.types import QuantParams, TensorSpec
 
-__all__ = ["decode", "encode", "manifest_from_json", "manifest_to_json", "sha256"]
+__all__ = [
+    "decode",
+    "encode",
+    "manifest_from_json",
+    "manifest_to_json",
+    "read_preprocess",
+    "sha256",
+]
 
 _OBJECTS = ("training_data", "parent", "calibration", "verification", "drift_profile")
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?")
@@ -116,10 +123,10 @@ def manifest_from_json(values: Mapping[str, Any]) -> Manifest:
     objects = {key: top.free_object(key) for key in _OBJECTS}
     return Manifest(
         labels=top.texts("labels"),
-        preprocess=top.optional("preprocess", _preprocess),
+        preprocess=top.optional("preprocess", read_preprocess),
         inputs=top.each("inputs", _tensor),
         outputs=top.each("outputs", _tensor),
-        precision=top.choice("precision", ("int8", "float32")),
+        precision=top.choice("precision", ("int8", "float32", "float16")),
         task=top.choice("task", ("classification",)),
         score_kind=top.choice("score_kind", ("logit", "probability")),
         quantizers=top.each("quantizers", _quantizer),
@@ -144,7 +151,8 @@ def _check_version(version: Any) -> str:
     return version
 
 
-def _preprocess(fields: Fields) -> Preprocess:
+def read_preprocess(fields: Fields) -> Preprocess:
+    """The fields of a :class:`Preprocess`, each checked; errors as *fields* makes them."""
     crop = fields.number("crop_fraction")
     if not 0 < crop <= 1:
         raise fields.wrong("crop_fraction", "a number in (0, 1]")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from edgecv.errors import ModelLoadError
+from edgecv.errors import EdgecvError, ModelLoadError
 
 __all__ = ["Fields", "damaged"]
 
@@ -29,19 +29,23 @@ class Fields:
     Args:
         values: The object.
         where: Its place in the document, for messages; empty for the document itself.
+        error: Makes the error from what is wrong.
     """
 
-    def __init__(self, values: Any, where: str) -> None:
+    def __init__(
+        self, values: Any, where: str, error: Callable[[str], EdgecvError] = damaged
+    ) -> None:
         if not isinstance(values, Mapping):
-            raise damaged(f"{where or 'it'} is {_short(values)}, not an object")
+            raise error(f"{where or 'it'} is {_short(values)}, not an object")
         self.where = where
+        self._error = error
         self._values = values
         self._known: set[str] = set()
         self._nested: dict[str, Any] = {}
 
-    def wrong(self, key: str, expected: str) -> ModelLoadError:
+    def wrong(self, key: str, expected: str) -> EdgecvError:
         """The error for a value that is not what it should be."""
-        return damaged(f"{self._path(key)} is {_short(self._values.get(key))}, not {expected}")
+        return self._error(f"{self._path(key)} is {_short(self._values.get(key))}, not {expected}")
 
     def skip(self, *keys: str) -> None:
         """Say that *keys* are known and handled elsewhere."""
@@ -122,7 +126,7 @@ class Fields:
         value = self._take(key)
         if value is None:
             return None
-        fields = Fields(value, self._path(key))
+        fields = Fields(value, self._path(key), self._error)
         result = read(fields)
         if rest := fields.leftovers():
             self._nested[key] = rest
@@ -130,7 +134,10 @@ class Fields:
 
     def each(self, key: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
         """A list of objects that *read* understands."""
-        items = [Fields(v, f"{self._path(key)}[{i}]") for i, v in enumerate(self._list(key))]
+        items = [
+            Fields(value, f"{self._path(key)}[{i}]", self._error)
+            for i, value in enumerate(self._list(key))
+        ]
         result = tuple(read(fields) for fields in items)
         if any(rests := [fields.leftovers() for fields in items]):
             self._nested[key] = rests
@@ -146,7 +153,7 @@ class Fields:
 
     def _take(self, key: str) -> Any:
         if key not in self._values:
-            raise damaged(f"{self._path(key)} is missing")
+            raise self._error(f"{self._path(key)} is missing")
         self._known.add(key)
         return self._values[key]
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgecv.artifact import onnx_entry, tflite_tail, xml_element
+from edgecv.artifact import onnx_entry, safetensors_header, xml_element
 from edgecv.artifact.atomic import write_atomically
 from edgecv.artifact.containers import Parts
 from edgecv.artifact.document import decode, encode, sha256
 from edgecv.artifact.flatbuffer import IDENTIFIER, check_flatbuffer
+from edgecv.artifact.formats import COPY_AGAIN, KINDS, is_exact, join, split
 from edgecv.artifact.manifest import Manifest
 from edgecv.errors import InputError, ModelLoadError
 
@@ -26,15 +27,13 @@ __all__ = [
     "update",
 ]
 
-#: Kinds of model files.
-KINDS = ("tflite", "openvino", "onnx")
 #: A path, the file's bytes, or xml and bin of an OpenVINO model (each a path or bytes).
 Source = str | Path | bytes | tuple[str | Path | bytes, str | Path | bytes]
 
 #: Offsets of flatbuffers and sizes of protobuf messages are signed numbers of 32 bits.
 _MAX_BYTES = 2**31 - 1
-_COPY_AGAIN = "Copy the file again from where it was made."
 _LABELS = "labels.txt"
+_ZIP = b"PK\x03\x04"
 _TRACES = (
     "it holds traces of edgecv's manifest, but not a whole one in its place: it is damaged,"
     " truncated, or was saved again by another tool"
@@ -46,7 +45,7 @@ class ModelFile:
     """A model file in memory.
 
     Attributes:
-        kind: ``"tflite"``, ``"openvino"`` or ``"onnx"``.
+        kind: One of :data:`KINDS`.
         path: Where it came from (the xml for OpenVINO), or None for bytes.
         body: The model without its manifest, as engines get it.
         weights: The OpenVINO bin, else None.
@@ -83,7 +82,7 @@ def detect(data: bytes) -> str:
         data: The whole file (the xml for OpenVINO).
 
     Returns:
-        ``"tflite"``, ``"openvino"`` or ``"onnx"``.
+        One of :data:`KINDS`.
 
     Raises:
         ModelLoadError: Something else, an empty file, or one cut off where its kind shows.
@@ -93,15 +92,24 @@ def detect(data: bytes) -> str:
     start = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith((b"<?xml", b"<net")):
         return "openvino"
+    if safetensors_header.looks_like_safetensors(data):
+        return "torch"
     if onnx_entry.looks_like_onnx(data):
         return "onnx"
     # the first field of nearly every exporter: ir_version, a small number
     if data[:1] == b"\x08" and data[1:2] and 0 < data[1] < 64:
-        raise ModelLoadError("it looks like ONNX and is damaged or truncated", cure=_COPY_AGAIN)
+        raise ModelLoadError("it looks like ONNX and is damaged or truncated", cure=COPY_AGAIN)
+    if data[:4] == _ZIP:
+        raise ModelLoadError(
+            "it is not a model file: it is a zip archive, such as torch.save makes of weights",
+            cure="Make a model of weights with: edgecv export --model NAME --weights FILE"
+            " --calibrate DIR --out RUN",
+        )
     beginning = f"it begins with {data[:8]!r}" if data else "it is empty"
     raise ModelLoadError(
         f"it is not a model file: {beginning}",
-        cure="Give a .tflite file, an OpenVINO .xml with its .bin beside it, or a .onnx file.",
+        cure="Give a .tflite file, an OpenVINO .xml with its .bin beside it, a .onnx file, or a"
+        " checkpoint that edgecv train made.",
     )
 
 
@@ -110,9 +118,10 @@ def identity(kind: str, data: bytes, weights: bytes | None = None) -> str:
 
     TFLite: the flatbuffer before the zip tail. ONNX: the bytes before the manifest's entry.
     OpenVINO: the xml without the manifest's element (its ``rt_info`` present), then the bin.
+    Checkpoints: the file without the manifest's entry (its ``__metadata__`` present).
 
     Args:
-        kind: ``"tflite"``, ``"openvino"`` or ``"onnx"``.
+        kind: One of :data:`KINDS`.
         data: The file, sealed or not.
         weights: The bin of an OpenVINO model.
 
@@ -167,7 +176,7 @@ def seal(
     """Put *manifest* into a model, with the model's identity and the document's digest.
 
     Args:
-        kind: ``"tflite"``, ``"openvino"`` or ``"onnx"``.
+        kind: One of :data:`KINDS`.
         body: The model (the xml for OpenVINO); a manifest that it holds is replaced.
         weights: The bin of an OpenVINO model, else None.
         manifest: What to say; its identity is set here.
@@ -189,7 +198,7 @@ def seal(
     if kind == "tflite" and manifest.labels and _LABELS not in (extra_files or {}):
         members[_LABELS] = _labels_file(manifest)
     signed = replace(manifest, identity=_digest(kind, parts.body, weights))
-    return _join(kind, parts.body, encode(signed), members)
+    return join(kind, parts.body, encode(signed), members)
 
 
 def seal_file(
@@ -237,7 +246,7 @@ def update(path: str | Path, change: Callable[[Manifest], Manifest]) -> Manifest
     members = dict(file.members)
     if _LABELS in members and changed.labels != file.manifest.labels:
         members[_LABELS] = _labels_file(changed)
-    data = _join(file.kind, file.body, encode(changed), members)
+    data = join(file.kind, file.body, encode(changed), members)
     write_atomically(Path(path), data)
     return _manifest_of(file.kind, data)
 
@@ -290,25 +299,31 @@ def _weights(kind: str, path: Path | None, given: str | Path | bytes | None) -> 
 
 
 def _checked(kind: str, path: Path | None, data: bytes, weights: bytes | None) -> ModelFile:
-    parts = _split(kind, data)
+    parts = split(kind, data)
     if parts.document is None:
         if parts.traces:
             raise ModelLoadError(
                 _TRACES,
-                cure=f"{_COPY_AGAIN} check='off' loads it as it is.",
+                cure=f"{COPY_AGAIN} check='off' loads it as it is.",
             )
         if kind == "tflite":
             check_flatbuffer(parts.body)
         if kind == "openvino" and not xml_element.ends_like_ir(data):
-            raise ModelLoadError("its xml is truncated: </net> is missing", cure=_COPY_AGAIN)
+            raise ModelLoadError("its xml is truncated: </net> is missing", cure=COPY_AGAIN)
         return ModelFile(kind, path, parts.body, weights, None, "unsigned", parts.members)
     manifest = decode(parts.document)
     found = _digest(kind, parts.body, weights)
-    if found != manifest.identity or not _is_exact(kind, data, parts):
+    if found == manifest.identity and not is_exact(kind, data, parts):
+        raise ModelLoadError(
+            "its model is as edgecv wrote it, and what lies around it is not: the file was changed, saved"
+            " again by another tool, or made by an edgecv that arranged it otherwise",
+            cure="Convert it again. check='off' loads it as it is.",
+        )
+    if found != manifest.identity:
         raise ModelLoadError(
             f"it changed since edgecv wrote it (it is {found[:19]}…, the manifest says"
             f" {manifest.identity[:19]}…)",
-            cure=f"{_COPY_AGAIN} check='off' loads it as it is.",
+            cure=f"{COPY_AGAIN} check='off' loads it as it is.",
         )
     return ModelFile(kind, path, parts.body, weights, manifest, "intact", parts.members)
 
@@ -316,7 +331,7 @@ def _checked(kind: str, path: Path | None, data: bytes, weights: bytes | None) -
 def _unchecked(kind: str, path: Path | None, data: bytes, weights: bytes | None) -> ModelFile:
     parts, manifest = Parts(data), None
     try:
-        parts = _split(kind, data)
+        parts = split(kind, data)
         manifest = decode(parts.document) if parts.document is not None else None
     except ModelLoadError:
         # the caller asked for the file as it is; without a readable manifest it has none
@@ -325,7 +340,7 @@ def _unchecked(kind: str, path: Path | None, data: bytes, weights: bytes | None)
 
 
 def _manifest_of(kind: str, data: bytes) -> Manifest:
-    document = _split(kind, data).document
+    document = split(kind, data).document
     assert document is not None, "a file that was just sealed holds a manifest"
     return decode(document)
 
@@ -338,48 +353,9 @@ def _prepare(kind: str, data: bytes) -> Parts:
     """The parts of *data*, its body in the form that it has inside a sealed file."""
     if kind not in KINDS:
         raise InputError(f"kind {kind!r} is unknown", cure=f"Kinds: {', '.join(KINDS)}.")
-    parts = _split(kind, data)
+    parts = split(kind, data)
     if parts.traces:
-        raise ModelLoadError(_TRACES, cure=_COPY_AGAIN)
-    if kind == "openvino":
-        return _split(kind, _join(kind, parts.body, b"", {}))
+        raise ModelLoadError(_TRACES, cure=COPY_AGAIN)
+    if kind in ("openvino", "torch"):
+        return split(kind, join(kind, parts.body, b"", {}))
     return parts
-
-
-def _split(kind: str, data: bytes) -> Parts:
-    if kind == "tflite":
-        return tflite_tail.split(data)
-    if kind == "openvino":
-        return xml_element.split(data)
-    try:
-        return onnx_entry.split(data)
-    except ValueError as error:
-        raise ModelLoadError(f"it is a damaged ONNX file: {error}", cure=_COPY_AGAIN) from error
-
-
-def _join(kind: str, body: bytes, document: bytes, members: Mapping[str, bytes]) -> bytes:
-    if kind == "tflite":
-        return body + tflite_tail.make_tail(len(body), document, members)
-    if kind == "onnx":
-        return body + onnx_entry.make_entry(document)
-    try:
-        return xml_element.join(body, document)
-    except ValueError as error:
-        raise ModelLoadError(f"it is a damaged IR: {error}", cure=_COPY_AGAIN) from error
-
-
-def _is_exact(kind: str, data: bytes, parts: Parts) -> bool:
-    """Whether sealing the parts again gives *data*."""
-    document = parts.document or b""
-    try:
-        if kind == "openvino":
-            return xml_element.join(parts.body, document) == data
-        tail = (
-            tflite_tail.make_tail(len(parts.body), document, parts.members)
-            if kind == "tflite"
-            else onnx_entry.make_entry(document)
-        )
-    except (ValueError, InputError):
-        # a body or member name that edgecv would not have written
-        return False
-    return data.endswith(tail) and len(data) == len(parts.body) + len(tail)

@@ -63,7 +63,7 @@ class Manifest:
         preprocess: From picture to input, or None when nobody has said.
         inputs: Tensors at the file's edge.
         outputs: Tensors at the file's edge.
-        precision: ``"int8"`` or ``"float32"``.
+        precision: ``"int8"``, ``"float32"``, or ``"float16"`` for constants stored so (computed in float32).
         quantizers: Present in the file.
         left_out: Names of quantizers of the source that this target leaves out.
         training_data: ``{"fingerprint": sha256, "pictures": n}`` or None.

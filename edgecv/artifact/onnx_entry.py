@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from edgecv.artifact.containers import KEY, Parts, holds_traces
 
-__all__ = ["looks_like_onnx", "make_entry", "split"]
+__all__ = ["Field", "entries", "fields", "looks_like_onnx", "make_entry", "split"]
 
 _IR_VERSION, _GRAPH, _OPSET_IMPORT, _METADATA = 1, 7, 8, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -23,7 +23,7 @@ _WIRE_TYPES: Final = {_IR_VERSION: _VARINT, 5: _VARINT} | dict.fromkeys(
 _MAX_FIELD = 2**29 - 1
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
     """One field of a message: where it starts, where its value lies."""
 
     number: int
@@ -65,6 +65,16 @@ def make_entry(document: bytes) -> bytes:
     return _length_delimited(_METADATA, entry)
 
 
+def entries(data: bytes) -> dict[str, bytes]:
+    """``metadata_props`` of a model: key → value; of equal keys the last.
+
+    Raises:
+        ValueError: *data* is not a complete message.
+    """
+    found = (_entry(data, field) for field in _walk(data) if field.number == _METADATA)
+    return {key.decode("utf-8", "replace"): value for key, value in found}
+
+
 def _length_delimited(number: int, value: bytes) -> bytes:
     return _encode_varint(number << 3 | _BYTES) + _encode_varint(len(value)) + value
 
@@ -78,11 +88,11 @@ def _encode_varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _entry(data: bytes, field: _Field) -> tuple[bytes, bytes]:
+def _entry(data: bytes, field: Field) -> tuple[bytes, bytes]:
     """Key and value of a StringStringEntryProto; empty where absent or damaged."""
     found = {1: b"", 2: b""}
     try:
-        for inner in _fields(data, field.begin, field.end):
+        for inner in fields(data, field.begin, field.end):
             if inner.wire == _BYTES and inner.number in found:
                 found[inner.number] = data[inner.begin : inner.end]
     except ValueError:
@@ -90,15 +100,20 @@ def _entry(data: bytes, field: _Field) -> tuple[bytes, bytes]:
     return found[1], found[2]
 
 
-def _walk(data: bytes) -> Iterator[_Field]:
+def _walk(data: bytes) -> Iterator[Field]:
     """Fields of a ModelProto; a known field of the wrong wire type is an error."""
-    for field in _fields(data, 0, len(data)):
+    for field in fields(data, 0, len(data)):
         if _WIRE_TYPES.get(field.number, field.wire) != field.wire:
             raise ValueError(f"field {field.number} has wire type {field.wire}")
         yield field
 
 
-def _fields(data: bytes, at: int, end: int) -> Iterator[_Field]:
+def fields(data: bytes, at: int, end: int) -> Iterator[Field]:
+    """Fields of the message between *at* and *end*, whatever its type.
+
+    Raises:
+        ValueError: The bytes are not a complete message.
+    """
     while at < end:
         start = at
         tag, at = _read_varint(data, at, end)
@@ -115,7 +130,7 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[_Field]:
             raise ValueError(f"wire type {wire}")
         if at + size > end:
             raise ValueError(f"a field ends {at + size - end} bytes behind the end")
-        yield _Field(number, wire, start, at, at + size)
+        yield Field(number, wire, start, at, at + size)
         at += size
 
 

@@ -1,9 +1,10 @@
 """One measuring cell: ``python -m edgecv.bench.cell``, a JSON line in, a JSON line out.
 
 ``{"do": "load", "path", "backend", "threads", "warmup", "seed", "input"}`` imports the engine, loads the
-file, runs once, warms up. ``{"do": "run", "count"}`` times inferences. ``{"do": "finish"}`` says what the
-process needed. Errors of edgecv come back as ``{"error": {"kind", "what", "cure"}}``; anything else ends
-the process with a traceback on standard error.
+file, runs once, warms up. ``{"do": "run", "count"}`` times inferences, ``{"do": "stages", "count", "frame"}``
+whole answers, ``{"do": "camera", "rate_hz", "seconds", "frame"}`` answers frames that come by the clock.
+``{"do": "finish"}`` says what the process needed. Errors of edgecv come back as
+``{"error": {"kind", "what", "cure"}}``; anything else ends the process with a traceback on standard error.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.artifact import detect
+from edgecv.board import Board
 from edgecv.errors import EdgecvError, InputError, ModelLoadError
 from edgecv.measure import peak_rss_bytes
 from edgecv.spec.types import TensorSpec
@@ -74,11 +76,80 @@ class _Cell:
             "wall_ns": time.perf_counter_ns() - wall,
         }
 
+    def stages(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Whole answers to noise: medians in nanoseconds, or nothing where the model takes no picture."""
+        runtime = self._loaded()
+        if runtime.info.preprocess is None:
+            return {"stages_ns": {}}
+        frame = _frame(request["frame"])
+        edge = runtime.scores if not runtime.info.labels else None
+        columns: dict[str, list[int]] = {}
+        for _ in range(request["count"]):
+            began = time.perf_counter_ns()
+            if edge is not None:
+                edge(frame)
+                parts = {}
+            else:
+                timings = runtime.classify(frame).timings
+                parts = {
+                    "preprocess": timings.preprocess_ns,
+                    "infer": timings.infer_ns,
+                    "postprocess": timings.postprocess_ns,
+                }
+            parts["end_to_end"] = time.perf_counter_ns() - began
+            for name, value in parts.items():
+                columns.setdefault(name, []).append(value)
+        return {"stages_ns": {name: float(np.median(column)) for name, column in columns.items()}}
+
+    def camera(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Frames at fixed times; each answer takes the newest that has come, the others are dropped.
+
+        Latency counts from the frame's scheduled arrival, so that an answer that comes late also
+        delays what waits behind it (no coordinated omission).
+        """
+        answer = self._answer(_frame(request["frame"]))
+        period = 1e9 / request["rate_hz"]
+        total = max(1, int(request["seconds"] * request["rate_hz"]))
+        cpu, began = time.process_time_ns(), time.perf_counter_ns()
+        latencies, newest = [], -1
+        while newest < total - 1:
+            now = time.perf_counter_ns() - began
+            come = min(int(now / period), total - 1)
+            if come == newest:
+                time.sleep(max(0.0, ((newest + 1) * period - now) / 1e9))
+                continue
+            newest = come
+            answer()
+            latencies.append(round(time.perf_counter_ns() - began - newest * period))
+        wall = time.perf_counter_ns() - began
+        return {
+            "latency_ns": latencies,
+            "scheduled": total,
+            "wall_ns": wall,
+            "cpu_ns": time.process_time_ns() - cpu,
+        }
+
+    def _answer(self, frame: npt.NDArray[np.uint8]) -> Callable[[], Any]:
+        """One answer to *frame*: as much of the way as the model describes."""
+        runtime = self._loaded()
+        if runtime.info.preprocess is None:
+            return lambda: runtime.infer(self._input)
+        if runtime.info.labels:
+            return lambda: runtime.classify(frame)
+        return lambda: runtime.scores(frame)
+
     def finish(self, _: dict[str, Any]) -> dict[str, Any]:
         """What the process needed, and what really executed."""
         # memory first: asking the engine what executes costs some
-        peak = peak_rss_bytes()
-        return {"peak_rss_bytes": peak, "precision": self._loaded().info.precision}
+        board = Board()
+        reply = {
+            "peak_rss_bytes": peak_rss_bytes(),
+            "rss_anonymous_bytes": board.process_bytes("RssAnon"),
+            "rss_file_bytes": board.process_bytes("RssFile"),
+        }
+        runtime = self._loaded()
+        layers = [tuple(layer) for layer in runtime.executed_layers()]
+        return {**reply, "precision": runtime.info.precision, "layers": layers}
 
     def _loaded(self) -> Runtime:
         if self._runtime is None:
@@ -127,6 +198,12 @@ def _import_engine(path: Path, name: str) -> None:
     choose(name, detect(data)).version()
 
 
+def _frame(size: list[int]) -> npt.NDArray[np.uint8]:
+    """A frame of noise, uint8 [h, w, 3]."""
+    height, width = size
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
 def _array(spec: TensorSpec, source: str | None, seed: int) -> npt.NDArray[Any]:
     """The input: from a file, or noise over the whole range (pixels are never all alike)."""
     if source is not None:
@@ -154,7 +231,13 @@ def _array(spec: TensorSpec, source: str | None, seed: int) -> npt.NDArray[Any]:
 def serve(requests: IO[str], replies: IO[str]) -> None:
     """Answer requests until ``finish`` or the end of the input."""
     cell = _Cell()
-    handlers = {"load": cell.load, "run": cell.run, "finish": cell.finish}
+    handlers = {
+        "load": cell.load,
+        "run": cell.run,
+        "stages": cell.stages,
+        "camera": cell.camera,
+        "finish": cell.finish,
+    }
     for line in requests:
         request = json.loads(line)
         try:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from edgecv.bench.model import BenchOptions, BenchResult, Cell, CellRecord
+from edgecv.bench.model import BenchOptions, BenchResult, CameraRecord, Cell, CellRecord
 from edgecv.bench.process import COMMAND, CellProcess
 from edgecv.errors import InputError
-from edgecv.measure import Watch, environment
+from edgecv.measure import Trace, Watch, environment
 from edgecv.stats import percentile
 
 __all__ = ["run_cells"]
@@ -34,8 +34,15 @@ class _Running:
     process: CellProcess
     loaded: dict[str, Any]
     blocks: list[list[int]] = field(default_factory=list)
+    walls: list[int] = field(default_factory=list)
     cpu_ns: int = 0
-    wall_ns: int = 0
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    camera: CameraRecord | None = None
+
+    @property
+    def wall_ns(self) -> int:
+        """Of all blocks."""
+        return sum(self.walls)
 
 
 def run_cells(
@@ -77,15 +84,26 @@ def run_cells(
     before = environment()
     watch = Watch(bytecode=False)  # the cells write bytecode whatever this process does
     with ExitStack() as stack:
+        trace = stack.enter_context(Trace())
         running = []
         for cell in cells:
             say(f"loading {cell.name}")
             process = stack.enter_context(_start(cell, options, command))
             running.append(_Running(cell, process, process.ask(_load_request(cell, options))))
-        _run_blocks(running, options, say)
+        if options.scenario == "camera":
+            _run_camera(running, options, say)
+        else:
+            _run_blocks(running, options, say)
+        if options.stages:
+            _run_stages(running, options, say)
         records = tuple(_finish(one) for one in running)
-    reasons = (*watch.validity().reasons, *_disturbed(records))
-    return BenchResult(records, before, not reasons, reasons)
+    camera = options.scenario == "camera"  # it waits for frames most of the time
+    reasons = (
+        *watch.validity().reasons,
+        *trace.reasons(),
+        *(() if camera else _disturbed(records)),
+    )
+    return BenchResult(records, before, not reasons, tuple(dict.fromkeys(reasons)), trace.to_json())
 
 
 def _disturbed(records: Sequence[CellRecord]) -> list[str]:
@@ -98,7 +116,8 @@ def _disturbed(records: Sequence[CellRecord]) -> list[str]:
 
 
 def _start(cell: Cell, options: BenchOptions, command: tuple[str, ...]) -> CellProcess:
-    return CellProcess(cell, threads=options.threads, timeout_s=options.timeout_s, command=command)
+    threads = cell.threads or options.threads
+    return CellProcess(cell, threads=threads, timeout_s=options.timeout_s, command=command)
 
 
 def _load_request(cell: Cell, options: BenchOptions) -> dict[str, Any]:
@@ -106,7 +125,7 @@ def _load_request(cell: Cell, options: BenchOptions) -> dict[str, Any]:
         "do": "load",
         "path": str(Path(cell.path).absolute()),
         "backend": cell.backend,
-        "threads": options.threads,
+        "threads": cell.threads or options.threads,
         "warmup": options.warmup,
         "seed": options.seed,
         "input": None if cell.input is None else str(cell.input.absolute()),
@@ -122,7 +141,41 @@ def _run_blocks(running: list[_Running], options: BenchOptions, say: Callable[[s
             reply = one.process.ask({"do": "run", "count": sizes[one.cell.name]})
             one.blocks.append(reply["ns"])
             one.cpu_ns += reply["cpu_ns"]
-            one.wall_ns += reply["wall_ns"]
+            one.walls.append(reply["wall_ns"])
+
+
+def _run_camera(running: list[_Running], options: BenchOptions, say: Callable[[str], None]) -> None:
+    """The same blocks of time for each, in random order; a camera cannot run beside another."""
+    order = random.Random(options.seed)
+    seconds = options.max_seconds / options.blocks
+    request = {"do": "camera", "rate_hz": options.rate_hz, "frame": options.frame}
+    scheduled = dict.fromkeys((one.cell.name for one in running), 0)
+    for block in range(options.blocks):
+        say(f"block {block + 1} of {options.blocks}")
+        for one in order.sample(running, len(running)):
+            reply = one.process.ask({**request, "seconds": seconds})
+            one.blocks.append(reply["latency_ns"])
+            one.cpu_ns += reply["cpu_ns"]
+            one.walls.append(reply["wall_ns"])
+            scheduled[one.cell.name] += reply["scheduled"]
+    for one in running:
+        answered, came = sum(map(len, one.blocks)), scheduled[one.cell.name]
+        one.camera = CameraRecord(
+            scheduled=came,
+            answered=answered,
+            dropped=came - answered,
+            rate_hz=options.rate_hz,
+            answered_per_s=answered / (one.wall_ns / 1e9),
+            latency_ns=tuple(ns for block in one.blocks for ns in block),
+        )
+
+
+def _run_stages(running: list[_Running], options: BenchOptions, say: Callable[[str], None]) -> None:
+    say("stages of an answer")
+    for one in running:
+        count = max(_LEAST_PER_BLOCK, _block_size(one.loaded, options))
+        reply = one.process.ask({"do": "stages", "count": count, "frame": options.frame})
+        one.stages_ms = {name: ns / 1e6 for name, ns in reply["stages_ns"].items()}
 
 
 def _block_size(loaded: dict[str, Any], options: BenchOptions) -> int:
@@ -153,4 +206,19 @@ def _finish(one: _Running) -> CellRecord:
         block_p50_ms=tuple(float(np.median(block)) / 1e6 for block in one.blocks),
         cpu_share=one.cpu_ns / max(1, one.wall_ns),
         peak_rss_bytes=last["peak_rss_bytes"],
+        samples_ns=tuple(tuple(block) for block in one.blocks),
+        cpu_ms=one.cpu_ns / 1e6 / max(1, len(pooled)),
+        rss_anonymous_bytes=last.get("rss_anonymous_bytes"),
+        rss_file_bytes=last.get("rss_file_bytes"),
+        model_bytes=_size(one.cell.path),
+        stages_ms=one.stages_ms,
+        layers=tuple((name, kind, precision) for name, kind, precision in last.get("layers", ())),
+        camera=one.camera,
+        block_wall_s=tuple(ns / 1e9 for ns in one.walls),
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a model; an OpenVINO xml comes with its bin."""
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return sum(file.stat().st_size for file in files if file.exists())

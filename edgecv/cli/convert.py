@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,7 +44,7 @@ def _list_ops(context: click.Context, _: click.Parameter, form: str | None) -> N
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
     show_default="the current folder",
-    help="Folder for the artifacts, named <stem>.<int8|float>.<suffix>.",
+    help="Folder for the artifacts, named <stem>.<int8|float|float16>.<suffix>.",
 )
 @click.option(
     "--calibrate",
@@ -73,6 +74,23 @@ def _list_ops(context: click.Context, _: click.Parameter, form: str | None) -> N
     help="Whole shape of an input that leaves dimensions open, e.g. input=1x3x160x160; may be repeated.",
 )
 @click.option(
+    "--io",
+    type=click.Choice(["int8", "uint8", "float32"]),
+    help="What inputs and outputs are. Without this option int8 in TFLite where MODEL is quantized, in OpenVINO and"
+    " ONNX what MODEL has (float32). uint8 takes raw pixels of edgecv's own models. The answers stay the same.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["nhwc", "nchw"]),
+    help="Order of the dimensions of pictures at the edge. Without this option nhwc in TFLite, nchw (as in MODEL)"
+    " in OpenVINO and ONNX.",
+)
+@click.option(
+    "--float16",
+    is_flag=True,
+    help="Store the constants of a float MODEL in half the bytes; engines compute in float32.",
+)
+@click.option(
     "--list-ops",
     is_flag=False,
     flag_value="table",
@@ -94,6 +112,11 @@ def _list_ops(context: click.Context, _: click.Parameter, form: str | None) -> N
     metavar="DIR",
     help="Keep an artifact that fails its verification here, marked as not verified.",
 )
+@click.option(
+    "--no-measure",
+    is_flag=True,
+    help="Do not measure int8 against its float twin (a few seconds per target).",
+)
 @tensors_option
 @overwrite_option
 def command(
@@ -104,9 +127,13 @@ def command(
     plan_format: str | None,
     batch: int | None,
     shapes: tuple[str, ...],
+    io: str | None,
+    layout: str | None,
+    float16: bool,
     no_verify: bool,
     verify_data: Path | None,
     keep_failed: Path | None,
+    no_measure: bool,
     tensors: bool,
     overwrite: bool,
 ) -> None:
@@ -124,15 +151,15 @@ def command(
     try:
         from edgecv import conversion
         from edgecv.verify.gates import VerificationFailedError
-        from edgecv_converters import ReadOptions
+        from edgecv_converters import ReadOptions, WriteOptions
     except ModuleNotFoundError as error:
         if error.name not in ("onnx", "flatbuffers", "tflite"):
             raise
         raise MissingExtraError.of(error.name, "convert-verify") from error
-    read = ReadOptions(batch, parse_shapes(shapes))
+    read, write = ReadOptions(batch, parse_shapes(shapes)), WriteOptions(io, layout, float16)
     if plan_format:
         for target in targets or ("tflite",):
-            planned = conversion.plan(model, target, read=read)
+            planned = conversion.plan(model, target, read=read, write=write)
             click.echo(
                 json.dumps(planned.to_json(), indent=1)
                 if plan_format == "json"
@@ -148,7 +175,8 @@ def command(
     try:
         results = conversion.convert_all(
             model, targets, out=out, overwrite=overwrite, verify=not no_verify, read=read,
-            calibrate=calibrate, verify_options=options, progress=progress.step,
+            write=write, calibrate=calibrate, verify_options=options,
+            measure=not (no_measure or no_verify), progress=progress.step,
         )  # fmt: skip
     except VerificationFailedError as error:
         click.echo(error.report.to_text(tensors=tensors))
@@ -163,3 +191,15 @@ def command(
         click.echo(f"{result.path}: {result.precision}, {present}, {state}")
         if found:
             click.echo(found.to_text(tensors=tensors))
+        if "speed" in result.report:
+            click.echo(f"  {_speed(result.report['speed'])}")
+
+
+def _speed(found: dict[str, Any]) -> str:
+    """Medians of int8 and of its float twin, in one line."""
+    ratio = found["ratio"]
+    text = (
+        f"int8 {found['int8_p50_ms']:.3f} ms, float twin {found['float_p50_ms']:.3f} ms: ratio"
+        f" {ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}], one thread"
+    )
+    return text if found["valid"] else f"{text}; not to be trusted: {' '.join(found['reasons'])}"

@@ -17,8 +17,13 @@ COMMANDS = {
     "convert": "Convert an ONNX model to TFLite, OpenVINO and ONNX artifacts.",
     "verify": "Compare an artifact with the ONNX file it was made from.",
     "evaluate": "Measure the accuracy of models on labeled pictures.",
+    "compare": "Say what changes when one model replaces another.",
     "predict": "Classify pictures.",
+    "adopt": "Seal labels and preprocessing into a copy of somebody else's model.",
     "info": "Say what a model file is and how it would run.",
+    "bench": "Measure latency and memory, and compare measurements.",
+    "selftest": "Run a small model on every engine that is installed.",
+    "board": "Say what this machine is, and what would spoil a measurement.",
 }
 
 
@@ -27,12 +32,16 @@ class LazyGroup(click.Group):
 
     Args:
         commands: Name → one-line help.
+        package: Where the modules are; each has the object ``command``.
         **attributes: Passed to :class:`click.Group`.
     """
 
-    def __init__(self, *, commands: dict[str, str], **attributes: object) -> None:
+    def __init__(
+        self, *, commands: dict[str, str], package: str = "edgecv.cli", **attributes: object
+    ) -> None:
         super().__init__(**attributes)  # type: ignore[arg-type]
         self._help = commands
+        self._package = package
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the work."""
@@ -42,7 +51,7 @@ class LazyGroup(click.Group):
         """Import the module of *cmd_name*."""
         if cmd_name not in self._help:
             return None
-        command = importlib.import_module(f"edgecv.cli.{cmd_name}").command
+        command = importlib.import_module(f"{self._package}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -9,29 +9,49 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecv.cli.options import backend_option, file_argument, threads_option
+from edgecv.cli.options import (
+    backend_option,
+    file_argument,
+    labels_option,
+    preprocess_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
+    from edgecv.artifact import Preprocess
     from edgecv.results import ModelInfo
     from edgecv.spec.types import TensorSpec
 
-__all__ = ["command"]
+__all__ = ["command", "describe_preprocess"]
 
 
 @click.command(name="info")
 @file_argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@labels_option
+@preprocess_option
 @backend_option
 @threads_option
-def command(model: Path, as_json: bool, backend: str, threads: int) -> None:
+def command(
+    model: Path,
+    as_json: bool,
+    labels: Path | None,
+    preprocess: str | None,
+    backend: str,
+    threads: int,
+) -> None:
     """Say what MODEL is, whether it is intact, and what its engine executes.
+
+    Of somebody else's model it also says what its input suggests, and the command that goes with it.
 
     \b
     edgecv info artifacts/model.int8.tflite
     """
     from edgecv.runtime import Runtime
 
-    with Runtime(model, backend=backend, threads=threads) as runtime:
+    with Runtime(
+        model, backend=backend, threads=threads, labels=labels, preprocess=preprocess
+    ) as runtime:
         info = runtime.info
     click.echo(json.dumps(_to_json(info), indent=1) if as_json else _to_text(info))
 
@@ -45,6 +65,12 @@ def _to_json(info: ModelInfo) -> dict[str, Any]:
     record["path"] = str(info.path) if info.path else None
     record["inputs"] = [dataclasses.asdict(t) for t in info.inputs]
     record["outputs"] = [dataclasses.asdict(t) for t in info.outputs]
+    record["preprocess"] = dataclasses.asdict(info.preprocess) if info.preprocess else None
+    if info.preprocess is None:
+        from edgecv.foreign import complaint
+
+        what, cure = complaint(info.path, info.inputs, info)
+        record["suggestion"] = f"{what}. {cure}"
     record["manifest"] = manifest_to_json(info.manifest) if info.manifest else None
     return record
 
@@ -67,29 +93,49 @@ def _to_text(info: ModelInfo) -> str:
         *(("input", _tensor(t)) for t in info.inputs),
         *(("output", _tensor(t)) for t in info.outputs),
     ]
-    if info.manifest is None:
-        rows.append(("manifest", "none: .infer works; .classify needs labels and preprocessing"))
-    else:
-        rows += _manifest_rows(info)
+    rows += _picture_rows(info)
+    rows += _manifest_rows(info) if info.manifest is not None else [("manifest", "none")]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def describe_preprocess(said: Preprocess) -> str:
+    """A preprocessing in one line."""
+    height, width = said.size
+    text = (
+        f"resize ({said.resize}, {said.interpolation}), crop fraction {said.crop_fraction:.4g},"
+        f" {height}x{width} {said.color}"
+    )
+    if any(said.mean) or any(value != 1 for value in said.std):
+        mean, std = (", ".join(f"{v:.4g}" for v in values) for values in (said.mean, said.std))
+        text += f", (pixels / 255 - ({mean})) / ({std})"
+    return text
+
+
+def _picture_rows(info: ModelInfo) -> list[tuple[str, str]]:
+    """Labels and preprocessing with who says them, or what the input suggests."""
+    rows = []
+    if info.labels:
+        shown = "; ".join(info.labels[:6]) + ("; …" if len(info.labels) > 6 else "")
+        rows.append(("labels", f"{len(info.labels)}: {shown} (from: {info.labels_from})"))
+    else:
+        rows.append(("labels", "nobody says; give --labels FILE"))
+    if info.preprocess is not None:
+        rows.append(
+            ("pictures", f"{describe_preprocess(info.preprocess)} (from: {info.preprocess_from})")
+        )
+    else:
+        from edgecv.foreign import complaint
+
+        what, cure = complaint(info.path, info.inputs, info)
+        rows += [("pictures", what), ("", cure)]
+    return rows
 
 
 def _manifest_rows(info: ModelInfo) -> list[tuple[str, str]]:
     manifest = info.manifest
     assert manifest is not None
-    labels = ", ".join(manifest.labels[:6]) + (", …" if len(manifest.labels) > 6 else "")
-    rows = [("task", f"{manifest.task}, {len(manifest.labels)} classes: {labels}")]
-    if manifest.preprocess:
-        p = manifest.preprocess
-        height, width = p.size
-        rows.append(
-            (
-                "pictures",
-                f"resize ({p.resize}, {p.interpolation}), crop fraction {p.crop_fraction:.4g},"
-                f" {height}x{width} {p.color}",
-            )
-        )
+    rows = [("task", manifest.task)]
     rows.append(
         ("quantizers", f"{len(manifest.quantizers)} present, {len(manifest.left_out)} left out")
     )

@@ -18,9 +18,11 @@ __all__ = [
     "backend_option",
     "data_folder_option",
     "file_argument",
+    "labels_option",
     "overwrite_option",
     "parse_shapes",
     "parse_size",
+    "preprocess_option",
     "tensors_option",
     "threads_option",
 ]
@@ -54,6 +56,19 @@ threads_option: Decorator = click.option(
     default=1,
     show_default=True,
     help="Threads of the engine.",
+)
+
+labels_option: Decorator = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Names of the classes, one per line (or a JSON list), for a model that does not name them.",
+)
+preprocess_option: Decorator = click.option(
+    "--preprocess",
+    metavar="raw|unit|signed|imagenet|FILE",
+    help="How pixels become the input: as they are, / 255, / 127.5 - 1, by ImageNet's mean and standard"
+    " deviation, or as a JSON file says; for a model that does not say.",
 )
 
 

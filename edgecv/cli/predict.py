@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from edgecv.cli.options import backend_option, file_argument, threads_option
+from edgecv.cli.options import (
+    backend_option,
+    file_argument,
+    labels_option,
+    preprocess_option,
+    threads_option,
+)
 
 __all__ = ["command"]
 
@@ -19,19 +25,31 @@ __all__ = ["command"]
     "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to print."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per picture.")
+@labels_option
+@preprocess_option
 @backend_option
 @threads_option
 def command(
-    model: Path, images: tuple[Path, ...], top_k: int, as_json: bool, backend: str, threads: int
+    model: Path,
+    images: tuple[Path, ...],
+    top_k: int,
+    as_json: bool,
+    labels: Path | None,
+    preprocess: str | None,
+    backend: str,
+    threads: int,
 ) -> None:
     """Classify pictures with MODEL.
 
     \b
     edgecv predict artifacts/model.int8.tflite photo.jpg
+    edgecv predict theirs.tflite photo.jpg --labels labels.txt --preprocess signed
     """
     from edgecv.runtime import Runtime
 
-    with Runtime(model, backend=backend, threads=threads) as runtime:
+    with Runtime(
+        model, backend=backend, threads=threads, labels=labels, preprocess=preprocess
+    ) as runtime:
         for image in images:
             answer = runtime.classify(image, top_k=top_k)
             if as_json:

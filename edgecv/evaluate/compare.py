@@ -27,6 +27,7 @@ class PairedComparison:
         margins: float32, the reference's top-2 margin at each of them, in score units.
         max_difference: Largest absolute difference of any score.
         mean_difference: Mean absolute difference over all scores.
+        rms_difference: Root of the mean squared difference over all scores.
         kl: Mean Kullback-Leibler divergence of softmax(b) from softmax(a), nats; meaningful for
             logits.
         sqnr_db: Signal (a) to noise (a - b) ratio of all scores, decibels; ``inf`` when equal.
@@ -39,6 +40,7 @@ class PairedComparison:
     margins: npt.NDArray[np.float32]
     max_difference: float
     mean_difference: float
+    rms_difference: float
     kl: float
     sqnr_db: float
 
@@ -74,6 +76,7 @@ def compare(
         margins=a.margins[changed],
         max_difference=float(np.abs(noise).max()),
         mean_difference=float(np.abs(noise).mean()),
+        rms_difference=float(np.sqrt(np.square(noise).mean())),
         kl=_divergence(a.scores, b.scores),
         sqnr_db=_sqnr(reference, noise),
     )

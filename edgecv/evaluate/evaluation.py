@@ -31,6 +31,8 @@ class Evaluation:
         top1: Share of right answers; cluster bootstrap when pictures share groups, else Wilson.
         per_class: C recalls with intervals; None for a class without pictures.
         confusion: int64 [C, C], row = truth, column = answer.
+        score_kind: ``"logit"``, ``"probability"``, or ``""`` when nobody says.
+        digests: N hex digests of the pictures' bytes.
     """
 
     name: str
@@ -42,11 +44,19 @@ class Evaluation:
     top1: Estimate
     per_class: tuple[Estimate | None, ...]
     confusion: npt.NDArray[np.int64]
+    score_kind: str = ""
+    digests: tuple[str, ...] = ()
 
     @property
     def answers(self) -> npt.NDArray[np.int64]:
         """int64 [N], the class with the largest score; of equal ones the first."""
         return np.asarray(self.scores.argmax(axis=1), np.int64)
+
+    @property
+    def ties(self) -> int:
+        """Pictures of which several classes have the largest score, as 8-bit scores often have."""
+        best = self.scores.max(axis=1, keepdims=True)
+        return int(((self.scores == best).sum(axis=1) > 1).sum())
 
     @property
     def errors(self) -> npt.NDArray[np.int64]:
@@ -70,6 +80,7 @@ def from_scores(
     *,
     confidence: float = 0.95,
     seed: int = 0,
+    score_kind: str = "",
 ) -> Evaluation:
     """Evaluate scores that were computed elsewhere (a torch model) on the same pictures.
 
@@ -80,6 +91,7 @@ def from_scores(
         scores: float [N, C].
         confidence: Coverage of the intervals.
         seed: Of the bootstrap.
+        score_kind: What the scores are.
 
     Raises:
         InputError: No pictures, another shape, or a label without an output.
@@ -123,4 +135,6 @@ def from_scores(
             right, labels, len(classes), groups, confidence=confidence, seed=seed
         ),
         confusion=confusion,
+        score_kind=score_kind,
+        digests=tuple(item.sha256 for item in items),
     )

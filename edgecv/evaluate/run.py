@@ -14,6 +14,8 @@ from edgecv.data.model import Item
 from edgecv.errors import InputError
 from edgecv.evaluate.evaluation import Evaluation, from_scores
 from edgecv.evaluate.pixels import PixelCache
+from edgecv.evaluate.predictions import PredictionStore
+from edgecv.foreign import complaint
 from edgecv.preprocess import to_input
 from edgecv.results import ModelInfo
 from edgecv.spec import dequantize
@@ -41,6 +43,7 @@ def evaluate(
     *,
     name: str | None = None,
     cache: PixelCache | None = None,
+    store: PredictionStore | None = None,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -53,14 +56,14 @@ def evaluate(
         classes: C names, one per output.
         name: For messages and reports; by default the file's name and the engine.
         cache: Prepared pixels to share with other models; by default none is kept.
+        store: Scores computed before; new ones are added.
         confidence: Coverage of the intervals.
         seed: Of the bootstrap.
         progress: Called with (done, total) now and then.
 
     Raises:
         InputError: The file does not say how to preprocess, has several inputs or outputs, has
-        another
-            number of classes, or a picture cannot be read.
+            another number of classes, or a picture cannot be read.
         InvalidMeasurementError: A score is not finite.
     """
     info = model.info
@@ -69,12 +72,19 @@ def evaluate(
     pixels = cache if cache is not None else PixelCache(0)
     scores = np.empty((len(items), len(classes)), np.float32)
     for row, item in enumerate(items):
-        image = pixels.get(item.path, preprocess)
-        outputs = model.infer(to_input(image, info.inputs[0], preprocess))
-        scores[row] = _real(next(iter(outputs.values())), info)
+        known = store.get(item.sha256) if store is not None else None
+        if known is None:
+            image = pixels.get(item.path, preprocess)
+            outputs = model.infer(to_input(image, info.inputs[0], preprocess))
+            known = _real(next(iter(outputs.values())), info)
+            if store is not None:
+                store.put(item.sha256, known)
+        scores[row] = known
         if progress and ((row + 1) % 50 == 0 or row + 1 == len(items)):
             progress(row + 1, len(items))
-    return from_scores(title, items, classes, scores, confidence=confidence, seed=seed)
+    return from_scores(
+        title, items, classes, scores, confidence=confidence, seed=seed, score_kind=info.score_kind
+    )
 
 
 def _title(info: ModelInfo) -> str:
@@ -83,11 +93,9 @@ def _title(info: ModelInfo) -> str:
 
 def _check(info: ModelInfo, classes: int, title: str) -> Preprocess:
     """The preprocessing, after everything that would fail later was checked."""
-    if info.manifest is None or info.manifest.preprocess is None:
-        raise InputError(
-            f"{title}: the file does not say how pictures become its input",
-            cure="Evaluate a file that edgecv wrote.",
-        )
+    if info.preprocess is None:
+        what, cure = complaint(info.path, info.inputs, info)
+        raise InputError(f"{title}: {what}", cure=cure)
     if len(info.inputs) != 1 or len(info.outputs) != 1:
         raise InputError(
             f"{title}: {len(info.inputs)} inputs and {len(info.outputs)} outputs",
@@ -104,7 +112,7 @@ def _check(info: ModelInfo, classes: int, title: str) -> Preprocess:
             f"{title}: {math.prod(output.shape)} outputs for {classes} classes",
             cure="Evaluate on the classes that the model was trained on.",
         )
-    return info.manifest.preprocess
+    return info.preprocess
 
 
 def _real(output: npt.NDArray[Any], info: ModelInfo) -> npt.NDArray[np.float32]:

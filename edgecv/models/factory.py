@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edgecv.artifact.manifest import Preprocess
 from edgecv.errors import InputError, UnsupportedError
 from edgecv.models.attention import is_split, split_attention
 from edgecv.models.labels import imagenet_labels
-from edgecv.models.micro import MICRO_CONFIG, resnet10_micro
+from edgecv.models.micro import MICRO_CONFIG, resnet10_micro, resnet10_nano
 from edgecv.models.normalization import (
     FoldReport,
     fold_agreement,
@@ -29,7 +29,10 @@ from edgecv.models.weights import load_into, read_state_dict
 __all__ = ["CreatedModel", "create", "list_models"]
 
 #: Models of our own: name → (builder, configuration in timm's form).
-_OWN = {"resnet10_micro": (resnet10_micro, MICRO_CONFIG)}
+_OWN = {
+    "resnet10_micro": (resnet10_micro, MICRO_CONFIG),
+    "resnet10_nano": (resnet10_nano, MICRO_CONFIG),
+}
 #: timm's crop modes that :class:`Preprocess` can say.
 _RESIZE = {"center": "shortest", "squash": "stretch"}
 
@@ -72,7 +75,7 @@ def create(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     imagenet_names: bool = False,
-    fold_batches: Iterable[Any] | None = None,
+    fold_batches: Iterable[Any] | Callable[[Preprocess], Iterable[Any]] | None = None,
 ) -> CreatedModel:
     """Make a classifier whose input is plain pixels in [0, 1].
 
@@ -80,7 +83,7 @@ def create(
     the keys of either form.
 
     Args:
-        name: A timm name such as ``"resnet18"``, or ``"resnet10_micro"``.
+        name: A timm name such as ``"resnet18"``, ``"resnet10_micro"`` or ``"resnet10_nano"``.
         num_classes: Outputs; by default what the published model has.
         weights: State dict (``.safetensors``, ``.pth``); without it the weights are random by
             *seed*.
@@ -92,7 +95,8 @@ def create(
         std: Per channel; by default the published model's.
         imagenet_names: Fill ``labels`` with the ImageNet-1k names.
         fold_batches: Pictures [N, 3, H, W] float32 in [0, 1] on which a folded model is compared
-            with the original; the result is ``fold_report``.
+            with the original, or what makes them for the model's preprocessing; the result is
+            ``fold_report``.
 
     Raises:
         UnsupportedError: An unknown name (the nearest ones are listed) or normalization.
@@ -123,12 +127,11 @@ def create(
         fold_into_first_convolution(module, str(config["first_conv"]), means, stds)
     else:
         prepend_operator(module, means, stds)
-    report = (
-        fold_agreement(module, original, fold_batches, mean=means, std=stds)
-        if original is not None and fold_batches is not None
-        else None
-    )
     preprocess = _preprocess(config, size, pretrained=weights is not None)
+    report = None
+    if original is not None and fold_batches is not None:
+        batches = fold_batches(preprocess) if callable(fold_batches) else fold_batches
+        report = fold_agreement(module, original, batches, mean=means, std=stds)
     labels = imagenet_labels() if imagenet_names else ()
     return CreatedModel(module, name, classes, preprocess, labels, report)
 

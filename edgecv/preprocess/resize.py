@@ -2,13 +2,12 @@
 
 timm resizes the whole picture and crops; here Pillow resamples only the window that the crop keeps
 (``resize(box=…)`` reads the same source pixels with the same weights), with timm's own rounding of
-sizes and offsets.
+sizes and offsets. The quick modes are in :mod:`edgecv.preprocess.fast`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,101 +16,92 @@ from PIL import Image
 
 from edgecv.artifact.manifest import Preprocess
 from edgecv.errors import InputError
-from edgecv.preprocess.read import Picture, Pixels, as_picture, check_pixels
+from edgecv.preprocess.fast import FILTERS, halvings, resample
+from edgecv.preprocess.geometry import Window, window
+from edgecv.preprocess.modes import check_mode
+from edgecv.preprocess.read import (
+    Picture,
+    Pixels,
+    as_picture,
+    check_pixels,
+    decode,
+    encoded,
+    halved_jpeg,
+)
 
-__all__ = ["Window", "apply", "prepare", "window"]
+__all__ = ["apply", "prepare"]
 
-#: Pillow's filter and how far it reaches, in pixels of the result (when shrinking).
-_FILTERS: Final = {
-    "bicubic": (Image.Resampling.BICUBIC, 2.0),
-    "bilinear": (Image.Resampling.BILINEAR, 1.0),
-}
 #: How much larger than the crop a window may get for the sake of exact places.
 _MAX_WIDENING: Final = 1.5
 _PILLOW_CHOOSES_ORDER: Final = int(PIL.__version__.split(".")[0]) >= 13
 
 
-def prepare(source: Picture, preprocess: Preprocess, *, color: str = "rgb") -> Pixels:
+def prepare(
+    source: Picture, preprocess: Preprocess, *, color: str = "rgb", mode: str = "exact"
+) -> Pixels:
     """:func:`load_rgb`, then :func:`apply`, without a copy between them.
+
+    The quick modes decode a JPEG file at a half, a quarter or an eighth of its size, where that is
+    still large enough.
 
     Args:
         source: As :func:`load_rgb`.
         preprocess: What the model wants.
         color: As :func:`load_rgb`.
+        mode: As :func:`apply`.
 
     Returns:
         uint8 [h, w, 3] RGB of ``preprocess.size``.
 
     Raises:
-        InputError: As :func:`load_rgb`.
+        InputError: As :func:`load_rgb`, or *mode* is unknown.
+        MissingExtraError: *mode* needs OpenCV, which is not installed.
     """
+    check_mode(mode)
     if color == "bgr" and isinstance(source, np.ndarray):
         # channels are resampled independently: swap the few pixels of the result instead
-        return apply(source, preprocess)[..., ::-1]
-    return apply(as_picture(source, color), preprocess)
+        return apply(source, preprocess, mode=mode)[..., ::-1]
+    file = encoded(source) if color == "rgb" and mode != "exact" else None
+    if file is None:
+        return apply(as_picture(source, color), preprocess, mode=mode)
+    data, name = file
+
+    def enough(height: int, width: int) -> int:
+        if preprocess.interpolation == "nearest":
+            return 0
+        factors = _factors(height, width, window(height, width, preprocess))
+        return min(halvings(factors, preprocess, mode))
+
+    halved = halved_jpeg(data, name, enough)
+    if halved is None:
+        return apply(decode(data, name), preprocess, mode=mode)
+    part = window(*halved.size, preprocess)
+    down, across = _factors(*halved.size, part)
+    scale = 2**halved.times
+    return resample(halved.pixels, part, preprocess, mode, (down / scale, across / scale))
 
 
-@dataclass(frozen=True)
-class Window:
-    """Which part of a picture a model sees.
-
-    Attributes:
-        resized: (height, width) in pixels that the whole picture is resized to.
-        top: First row of the crop in the resized picture.
-        left: First column of the crop.
-    """
-
-    resized: tuple[int, int]
-    top: int
-    left: int
-
-
-def window(height: int, width: int, preprocess: Preprocess) -> Window:
-    """Sizes and offsets as timm's eval transform rounds them.
-
-    timm 1.0 ``transforms_imagenet_eval``: crop modes ``center`` (``resize="shortest"``) and
-    ``squash`` (``resize="stretch"``); torchvision ``Resize``, ``CenterCrop``.
-
-    Args:
-        height: Of the picture, pixels.
-        width: Of the picture, pixels.
-        preprocess: Size, resize mode and crop fraction.
-
-    >>> window(720, 1280, Preprocess(size=(224, 224), crop_fraction=0.875))
-    Window(resized=(256, 455), top=16, left=116)
-    """
-    target_h, target_w = (math.floor(side / preprocess.crop_fraction) for side in preprocess.size)
-    if preprocess.resize == "stretch":
-        resized = (target_h, target_w)
-    elif target_h == target_w and width <= height:
-        resized = (int(target_h * height / width), target_w)
-    elif target_h == target_w:
-        resized = (target_h, int(target_w * width / height))
-    else:
-        ratio = min(height / target_h, width / target_w)
-        resized = (round(height / ratio), round(width / ratio))
-    top, left = (
-        round((whole - part) / 2.0) for whole, part in zip(resized, preprocess.size, strict=True)
-    )
-    return Window(resized, top, left)
-
-
-def apply(image: Pixels | Image.Image, preprocess: Preprocess) -> Pixels:
-    """Resize and crop, equal to timm's eval transform within one grey level.
+def apply(image: Pixels | Image.Image, preprocess: Preprocess, *, mode: str = "exact") -> Pixels:
+    """Resize and crop as timm's eval transform does.
 
     Args:
         image: uint8 [H, W, 3] RGB, or a PIL image of mode RGB.
-        preprocess: What the model wants.
+        preprocess: What the model wants. Where its interpolation is ``"nearest"``, every mode is exact.
+        mode: ``"exact"`` equals timm's transform within one grey level. ``"fast"`` halves with OpenCV
+            first where a picture shrinks by 2.5 or more; ``"fastest"`` does from 2 on, and interpolates
+            linearly. :data:`DEVIATION` has how far they are from timm's.
 
     Returns:
         uint8 [h, w, 3] RGB of ``preprocess.size``.
 
     Raises:
-        InputError: *image* is neither.
+        InputError: *image* is neither, or *mode* is unknown.
+        MissingExtraError: *mode* needs OpenCV, which is not installed.
 
     >>> apply(np.full((9, 20, 3), 7, np.uint8), Preprocess(size=(4, 4)))[0, 0].tolist()
     [7, 7, 7]
     """
+    check_mode(mode)
     if isinstance(image, np.ndarray):
         check_pixels(image)
         height, width = image.shape[:2]
@@ -128,14 +118,27 @@ def apply(image: Pixels | Image.Image, preprocess: Preprocess) -> Pixels:
         rows, columns = preprocess.size
         box = (part.left, part.top, part.left + columns, part.top + rows)
         return np.asarray(picture.crop(box))
-    method, reach = _FILTERS[preprocess.interpolation]
+    if mode != "exact":
+        factors = _factors(height, width, part)
+        if mode == "fastest" or any(halvings(factors, preprocess, mode)):
+            return resample(image, part, preprocess, mode, factors)
+    return _exact(image, (height, width), part, preprocess)
+
+
+def _factors(height: int, width: int, part: Window) -> tuple[float, float]:
+    """Pixels of the picture per pixel of the resized picture, down and across."""
+    return height / part.resized[0], width / part.resized[1]
+
+
+def _exact(
+    image: Pixels | Image.Image, whole: tuple[int, int], part: Window, preprocess: Preprocess
+) -> Pixels:
+    method, reach = FILTERS[preprocess.interpolation]
+    height, width = whole
     x = _span(width, part.resized[1], part.left, preprocess.size[1], reach)
     y = _span(height, part.resized[0], part.top, preprocess.size[0], reach)
-    if isinstance(image, np.ndarray):
-        source = Image.fromarray(image[y.first : y.last, x.first : x.last])
-    else:
-        source = image.crop((x.first, y.first, x.last, y.last))
-    vertical_first = _vertical_first((height, width), part.resized)
+    source = _cut(image, y, x)
+    vertical_first = _vertical_first(whole, part.resized)
     for vertical in (vertical_first, not vertical_first):
         # one axis at a time, so that the order is that of the whole picture's resize
         size = (source.width, y.size) if vertical else (x.size, source.height)
@@ -188,6 +191,18 @@ def _span(source: int, resized: int, offset: int, size: int, reach: float) -> _S
     margin = reach * max(step, 1.0) + 1.0
     first, last = max(0, math.floor(begin - margin)), min(source, math.ceil(end + margin))
     return _Span(first, last, begin - first, end - first, stop - start, offset - start)
+
+
+def _cut(image: Pixels | Image.Image, y: _Span, x: _Span) -> Image.Image:
+    """The pixels of a window."""
+    if isinstance(image, Image.Image):
+        return image.crop((x.first, y.first, x.last, y.last))
+    if not image.flags.c_contiguous:
+        return Image.fromarray(image[y.first : y.last, x.first : x.last])
+    # Image.fromarray would first copy the window, whose rows have gaps between them
+    height, width, row = y.last - y.first, x.last - x.first, image.shape[1] * 3
+    data = image[y.first : y.last].reshape(-1)[3 * x.first : (height - 1) * row + 3 * x.last]
+    return Image.frombuffer("RGB", (width, height), data, "raw", "RGB", row, 1)
 
 
 def _vertical_first(source: tuple[int, int], resized: tuple[int, int]) -> bool:

@@ -17,12 +17,21 @@ from edgecv.spec.types import QuantParams, TensorSpec
 __all__ = ["to_input"]
 
 
+#: An 8-bit input without a scale: the integer is the pixel (int8: minus 128).
+_PIXEL_GRIDS: Final = {
+    "int8": QuantParams(1.0, -128, "int8"),
+    "uint8": QuantParams(1.0, 0, "uint8"),
+}
+
+
 def to_input(image: Pixels, spec: TensorSpec, preprocess: Preprocess) -> npt.NDArray[Any]:
     """Pixels to the model's input in its own dtype and layout.
 
-    Float inputs get (x / 255 - mean) / std. 8-bit inputs get the same value quantized by their
-    parameters; where those are :data:`~edgecv.spec.INPUT_QUANT` that is ``x ^ 0x80``, else a table of
-    256 entries per channel, equal to quantizing the float bit for bit.
+    Float inputs get (x / 255 - mean) / std; where std is 1 / 255 that is x - 255 mean, without rounding
+    in between. 8-bit inputs get the same value quantized by their parameters; where those are
+    :data:`~edgecv.spec.INPUT_QUANT` that is ``x ^ 0x80``, else a table of 256 entries per channel, equal
+    to quantizing the float bit for bit. An 8-bit input without parameters counts grey levels, and takes
+    pixels where std is 1 / 255.
 
     Args:
         image: uint8 [h, w, 3] RGB, the size of the input.
@@ -56,13 +65,16 @@ def to_input(image: Pixels, spec: TensorSpec, preprocess: Preprocess) -> npt.NDA
     if spec.dtype in ("float32", "float16"):
         real = _to_real(planes, preprocess.mean, preprocess.std, axis=2 if channels_last else 0)
         return np.ascontiguousarray(real, spec.dtype)[np.newaxis]
-    if spec.dtype not in ("int8", "uint8") or spec.quantization is None:
+    grid = spec.quantization
+    if grid is None and spec.dtype in _PIXEL_GRIDS and _counts_grey_levels(preprocess.std):
+        grid = _PIXEL_GRIDS[spec.dtype]
+    if spec.dtype not in _PIXEL_GRIDS or grid is None:
         raise InputError(
             f"the input {spec.name!r} of dtype {spec.dtype} does not say how real values become its"
             " integers",
             cure="Use a file whose input has a scale and zero point, or run arrays with .infer.",
         )
-    tables = _tables(spec.quantization, preprocess.mean, preprocess.std)
+    tables = _tables(grid, preprocess.mean, preprocess.std)
     return _look_up(planes, tables, 2 if channels_last else 0, spec.dtype)[np.newaxis]
 
 
@@ -72,13 +84,24 @@ def _layout(shape: tuple[int, ...]) -> str:
     return "NCHW" if shape[1] == 3 else "NHWC"
 
 
+def _counts_grey_levels(std: tuple[float, ...]) -> bool:
+    """Whether values are pixels in units of a grey level, as Caffe's nets and raw inputs take them."""
+    return all(np.float32(s) == np.float32(1 / 255) for s in std)
+
+
 def _to_real(
     pixels: Pixels, mean: tuple[float, ...], std: tuple[float, ...], axis: int
 ) -> npt.NDArray[np.float32]:
     """(x / 255 - mean) / std in float32; channels along *axis*."""
+    shape = tuple(3 if d == axis else 1 for d in range(pixels.ndim))
+    if _counts_grey_levels(std):
+        # through 1 / 255 and back, every other pixel would miss its own value by a bit
+        levels = pixels.astype(np.float32, order="C")
+        if any(mean):
+            levels -= (255 * np.asarray(mean, np.float64)).astype(np.float32).reshape(shape)
+        return levels
     # C order, whatever the order of the pixels: the planes are then worked on one after the other
     real = np.divide(pixels, np.float32(255), dtype=np.float32, order="C")
-    shape = tuple(3 if d == axis else 1 for d in range(pixels.ndim))
     if any(mean):
         real -= np.asarray(mean, np.float32).reshape(shape)
     if any(s != 1 for s in std):

@@ -10,7 +10,7 @@ from edgecv.quantize.capture import capture  # noqa: E402
 from edgecv.quantize.export import export_float, export_qdq  # noqa: E402
 from edgecv.quantize.fake_quant import cut_gradient  # noqa: E402
 from edgecv.quantize.qat import annotate, calibrate, freeze, placement_of, prepare_qat  # noqa: E402
-from edgecv.quantize.reference import as_exported, predict  # noqa: E402
+from edgecv.quantize.reference import as_exported, float_islands, predict  # noqa: E402
 
 __all__ = [
     "annotate",
@@ -20,6 +20,7 @@ __all__ = [
     "cut_gradient",
     "export_float",
     "export_qdq",
+    "float_islands",
     "freeze",
     "placement_of",
     "predict",

@@ -98,9 +98,9 @@ def prepare_qat(
     quantizers = Quantizers(bits, norms)
     qat.add_module(QUANTIZERS, quantizers)
     for quantizer in placement.quantizers.values():
-        quantizers.add(quantizer.name, ActivationQuantizer(quantizer))
+        quantizers.add_quantizer(quantizer.name, ActivationQuantizer(quantizer))
     for name in placement.weights:
-        quantizers.add(name, WeightQuantizer(name, bits))
+        quantizers.add_quantizer(name, WeightQuantizer(name, bits))
     _insert(qat, placement)
     if not dropout:
         for module in qat.modules():

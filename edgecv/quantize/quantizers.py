@@ -216,8 +216,8 @@ class Quantizers(nn.Module):
         self.register_buffer("bits", torch.tensor(bits, dtype=torch.uint8))
         self.register_buffer("batch_norm_frozen", torch.zeros((), dtype=torch.bool))
 
-    def add(self, name: str, module: ActivationQuantizer | WeightQuantizer) -> None:
-        """Register the quantizer of the tensor or weight *name*."""
+    def add_quantizer(self, name: str, module: ActivationQuantizer | WeightQuantizer) -> None:
+        """Register the quantizer of the tensor or weight *name* (not a method `add`: tensors are called so)."""
         self.add_module(quantizer_key(name), module)
 
     def target(self, name: str) -> str:

@@ -80,7 +80,7 @@ def _facts(report: Report) -> list[_Fact]:
     if not rows:
         return []
     worst = min(rows, key=lambda row: row.paired.difference.value)
-    outcomes = [non_inferiority(row.paired.difference, report.margin).outcome for row in rows]
+    outcomes = [non_inferiority(row.paired, report.margin).outcome for row in rows]
     mood = "bad" if "failed" in outcomes else "unsure" if "undecided" in outcomes else "good"
     facts = [
         _Fact(

@@ -94,7 +94,7 @@ def _backend(row: BackendRecord, folder: Path, margin: float) -> dict[str, Any]:
         "int8_top1": row.int8_file.top1.value,
         "int8_top1_interval": _interval(row.int8_file.top1),
         "paired": _paired(row.paired),
-        "non_inferiority": non_inferiority(row.paired.difference, margin).outcome,
+        "non_inferiority": non_inferiority(row.paired, margin).outcome,
         **_agreement(row.agreement),
         **_file(row.int8_file, folder, ""),
         **_file(row.float_file, folder, "float_"),

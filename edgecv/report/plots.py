@@ -14,7 +14,16 @@ from edgecv.report.model import FileRecord, Report
 from edgecv.report.tables import milliseconds
 from edgecv.stats import Estimate
 
-__all__ = ["Plot", "accuracy", "differences", "latency", "methods", "plots"]
+__all__ = [
+    "Plot",
+    "accuracy",
+    "block_medians",
+    "differences",
+    "latency",
+    "latency_ranges",
+    "methods",
+    "plots",
+]
 
 # matplotlib wants real colors; these stand for CSS variables and are replaced in the SVG
 _INK, _MUTED, _GRID, _FLOAT, _INT8, _BAD = (f"#00010{n}" for n in range(6))
@@ -159,6 +168,51 @@ def methods(report: Report) -> Plot:
     return Plot("QAT beside post-training", "All start from the same float model.", svg)
 
 
+def latency_ranges(
+    names: Sequence[str], marks: Sequence[tuple[float, float, float]], colors: Sequence[str]
+) -> Plot:
+    """p50, p90 and p99 of measurements, one row each.
+
+    Args:
+        names: Of the rows.
+        marks: p50, p90, p99 in milliseconds.
+        colors: ``"float"`` or ``"int8"`` per row.
+    """
+
+    def draw(axes: Any) -> None:
+        for place, (mark, color) in enumerate(zip(marks, colors, strict=True)):
+            _marks(axes, place, mark, _INT8 if color == "int8" else _FLOAT)
+        axes.set_xlim(left=0)
+        # four entries are what fits beside long names
+        _legend(axes, [*([] if len(set(colors)) == 1 else ["float", "int8"]), "p50", "p99"])
+
+    svg = _figure(draw, names, "one answer, ms", "ranges", row_height=0.34)
+    return Plot("Latency", "The number is p50; the tick between is p90.", svg)
+
+
+def block_medians(names: Sequence[str], blocks: Sequence[Sequence[float]]) -> Plot:
+    """Medians of the blocks of each measurement over its own median: drift and disturbance show.
+
+    Args:
+        names: Of the rows.
+        blocks: Medians in milliseconds, in the order measured.
+    """
+
+    def draw(axes: Any) -> None:
+        for place, medians in enumerate(blocks):
+            middle = sorted(medians)[len(medians) // 2]
+            for value in medians:
+                axes.plot(
+                    [value / middle], [place], color=_INT8, marker="o", markersize=4, alpha=0.5
+                )
+        axes.axvline(1, color=_MUTED, linewidth=0.9)
+
+    svg = _figure(draw, names, "block median / median of blocks", "blocks", row_height=0.34)
+    return Plot(
+        "Steadiness", "Dots far from the line: something else happened on the machine.", svg
+    )
+
+
 def _dot(
     axes: Any,
     place: float,
@@ -180,7 +234,11 @@ def _dot(
 def _percentiles(axes: Any, place: float, record: FileRecord, color: str) -> None:
     if record.latency is None:
         return
-    marks = (record.latency.p50.value, record.latency.p90.value, record.latency.p99.value)
+    latency = record.latency
+    _marks(axes, place, (latency.p50.value, latency.p90.value, latency.p99.value), color)
+
+
+def _marks(axes: Any, place: float, marks: tuple[float, float, float], color: str) -> None:
     axes.plot([marks[0], marks[2]], [place, place], color=color, linewidth=2.2, alpha=0.55)
     for value, marker in zip(marks, ("o", "|", "d"), strict=True):
         axes.plot([value], [place], color=color, marker=marker, markersize=5.5, markeredgewidth=1.4)

@@ -154,7 +154,7 @@ def _main_rows(report: Report) -> list[tuple[str, Callable[[BackendRecord], str]
 
 
 def _gate(row: BackendRecord, margin: float) -> str:
-    decision = non_inferiority(row.paired.difference, margin)
+    decision = non_inferiority(row.paired, margin)
     return (
         decision.outcome if decision.needed is None else f"undecided, needs N = {decision.needed}"
     )

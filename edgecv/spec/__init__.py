@@ -6,6 +6,9 @@ Both annotators (torch for QAT, ONNX for post-training quantization) map their g
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from edgecv.spec.arithmetic import (
     activation_params,
     bias_params,
@@ -16,9 +19,11 @@ from edgecv.spec.arithmetic import (
     quantize_weight,
     weight_scales,
 )
-from edgecv.spec.placement import OpNode, Placement, Quantizer, place
-from edgecv.spec.table import OP_TABLE, OpRule
 from edgecv.spec.types import INPUT_QUANT, QuantParams, TensorSpec, activation_range, integer_range
+
+if TYPE_CHECKING:
+    from edgecv.spec.placement import OpNode, Placement, Quantizer, place
+    from edgecv.spec.table import OP_TABLE, OpRule
 
 __all__ = [
     "INPUT_QUANT",
@@ -41,3 +46,15 @@ __all__ = [
     "quantize_weight",
     "weight_scales",
 ]
+
+#: Loaded when first used: a device quantizes nothing, and they take a tenth of its start.
+_PLACEMENT = {"OpNode", "Placement", "Quantizer", "place"}
+_TABLE = {"OP_TABLE", "OpRule"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACEMENT:
+        return getattr(importlib.import_module("edgecv.spec.placement"), name)
+    if name in _TABLE:
+        return getattr(importlib.import_module("edgecv.spec.table"), name)
+    raise AttributeError(f"module 'edgecv.spec' has no attribute {name!r}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecv.errors import InputError
 
@@ -101,3 +103,47 @@ class TensorSpec:
     dtype: str
     layout: str = ""
     quantization: QuantParams | None = None
+
+    def quantize(self, real: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Real values as this tensor stores them: rounded half to even and saturated.
+
+        Args:
+            real: Any shape.
+
+        Returns:
+            Same shape, of :attr:`dtype`; a float tensor's values only change their dtype.
+
+        Raises:
+            InputError: Integers without parameters.
+
+        >>> TensorSpec("x", (1, 2), "int8", "", QuantParams(0.5, 3)).quantize([[0.25, 100]]).tolist()
+        [[3, 127]]
+        """
+        from edgecv.spec.arithmetic import quantize
+
+        if self.quantization is None and np.dtype(self.dtype).kind == "f":
+            return np.asarray(real, self.dtype)
+        return quantize(np.asarray(real), self._grid())
+
+    def dequantize(self, stored: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Stored values as float32: scale * (integer - zero point).
+
+        Raises:
+            InputError: Integers without parameters.
+
+        >>> TensorSpec("x", (1, 2), "int8", "", QuantParams(0.5, 3)).dequantize([[3, 5]]).tolist()
+        [[0.0, 1.0]]
+        """
+        from edgecv.spec.arithmetic import dequantize
+
+        if self.quantization is None and np.dtype(self.dtype).kind == "f":
+            return np.asarray(stored, np.float32)
+        return dequantize(np.asarray(stored), self._grid())
+
+    def _grid(self) -> QuantParams:
+        if self.quantization is None:
+            raise InputError(
+                f"the tensor {self.name!r} of {self.dtype} has no scale and zero point",
+                cure="Use its integers as they are.",
+            )
+        return self.quantization

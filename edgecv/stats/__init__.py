@@ -6,9 +6,15 @@ independent. Everything here takes such *groups* and resamples them, never singl
 
 from __future__ import annotations
 
-from edgecv.stats.decision import NonInferiority, non_inferiority
+from edgecv.stats.decision import NonInferiority, non_inferiority, pairs_needed
 from edgecv.stats.estimate import Estimate
-from edgecv.stats.order import percentile, percentile_ranks
+from edgecv.stats.order import (
+    early_stopping,
+    least_samples,
+    percentile,
+    percentile_ranks,
+    ratio_of_medians,
+)
 from edgecv.stats.paired import PairedRecord, compare_predictions, mcnemar, paired_difference, tango
 from edgecv.stats.rates import class_rates, rate, wilson
 
@@ -18,12 +24,16 @@ __all__ = [
     "PairedRecord",
     "class_rates",
     "compare_predictions",
+    "early_stopping",
+    "least_samples",
     "mcnemar",
     "non_inferiority",
     "paired_difference",
+    "pairs_needed",
     "percentile",
     "percentile_ranks",
     "rate",
+    "ratio_of_medians",
     "tango",
     "wilson",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,13 @@ import numpy.typing as npt
 from edgecv.errors import InputError
 from edgecv.stats.estimate import Estimate, as_vector, check_confidence
 
-__all__ = ["percentile", "percentile_ranks"]
+__all__ = [
+    "early_stopping",
+    "least_samples",
+    "percentile",
+    "percentile_ranks",
+    "ratio_of_medians",
+]
 
 
 def percentile_ranks(n: int, fraction: float, *, confidence: float = 0.95) -> tuple[int, int]:
@@ -82,3 +89,101 @@ def percentile(samples: npt.ArrayLike, fraction: float, *, confidence: float = 0
         method="order statistics",
         confidence=confidence,
     )
+
+
+def least_samples(fraction: float, *, confidence: float = 0.99) -> int:
+    """Samples below which a percentile cannot be stated (MLPerf LoadGen's early stopping).
+
+    One sample above the percentile must be able to occur: the smallest n with
+    P(Bin(n, 1 - fraction) <= 1) <= 1 - confidence.
+
+    >>> least_samples(0.9), least_samples(0.95), least_samples(0.99)
+    (64, 130, 662)
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"quantile {fraction!r} is not in (0, 1)", cure="Use 0.99 for p99.")
+    missed = 1 - check_confidence(confidence)
+    above = 1 - fraction
+    n = 2
+    while fraction**n + n * above * fraction ** (n - 1) > missed:
+        n += 1
+    return n
+
+
+def early_stopping(
+    samples: npt.ArrayLike, fraction: float, *, confidence: float = 0.99
+) -> float | None:
+    """An upper bound of a percentile as MLPerf LoadGen states it, or None when there are too few samples.
+
+    The t-th largest sample, with the largest t for which P(Bin(n, 1 - fraction) <= t) <= 1 - confidence
+    (MLPerf Inference, ``loadgen/early_stopping.cc``).
+
+    Args:
+        samples: [N] measurements.
+        fraction: Quantile in (0, 1).
+        confidence: Of the bound.
+
+    >>> early_stopping(range(1, 1001), 0.9), early_stopping(range(63), 0.9)
+    (923.0, None)
+    """
+    ordered = np.sort(as_vector(samples, "samples").astype(np.float64))
+    n = len(ordered)
+    if n < least_samples(fraction, confidence=confidence):
+        return None
+    # Bin(n, above) <= t is Bin(n, fraction) >= n - t
+    cumulative = _binomial_cdf(n, 1 - fraction)
+    allowed = int(np.searchsorted(cumulative, 1 - confidence, side="right")) - 1
+    return float(ordered[n - allowed])
+
+
+def ratio_of_medians(
+    numerator: Sequence[npt.ArrayLike],
+    denominator: Sequence[npt.ArrayLike],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Median over median with a bootstrap interval; whole blocks are drawn, then samples in them.
+
+    What disturbs a machine lasts longer than one inference, so that samples of one block are alike:
+    drawing single samples would pretend to know more than was measured. Bounds are widened for few
+    blocks (Hesterberg 2015, "expanded percentiles").
+
+    Args:
+        numerator: Blocks of measurements, at least 3.
+        denominator: Likewise, in the same unit.
+        confidence: Coverage.
+        resamples: Bootstrap resamples.
+        seed: Of the resampling.
+
+    Returns:
+        The ratio; n counts the smaller number of blocks.
+
+    Raises:
+        InputError: Fewer than 3 blocks, an empty block, or a median of 0.
+    """
+    from edgecv.stats.rates import expanded_percentiles
+
+    sides = [
+        [as_vector(b, "block").astype(np.float64) for b in s] for s in (numerator, denominator)
+    ]
+    fewest = min(len(side) for side in sides)
+    if fewest < 3 or any(len(block) == 0 for side in sides for block in side):
+        raise InputError(
+            f"{fewest} blocks do not bound a ratio", cure="Measure at least 3 blocks of each."
+        )
+    top, bottom = (float(np.median(np.concatenate(side))) for side in sides)
+    if bottom <= 0:
+        raise InputError(f"the median {bottom!r} divides nothing", cure="Measure again.")
+    rng = np.random.default_rng(seed)
+    values = [_resampled_median(sides[0], rng) / _resampled_median(sides[1], rng)
+              for _ in range(resamples)]  # fmt: skip
+    low, high = expanded_percentiles(np.asarray(values), fewest, check_confidence(confidence))
+    method = f"block bootstrap, {resamples} resamples"
+    return Estimate(top / bottom, low, high, fewest, method, confidence)
+
+
+def _resampled_median(blocks: list[npt.NDArray[np.float64]], rng: np.random.Generator) -> float:
+    drawn = [blocks[k] for k in rng.integers(0, len(blocks), len(blocks))]
+    return float(np.median(np.concatenate([b[rng.integers(0, len(b), len(b))] for b in drawn])))

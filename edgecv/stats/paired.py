@@ -30,7 +30,14 @@ from edgecv.stats.rates import (
     resampled_sums,
 )
 
-__all__ = ["PairedRecord", "compare_predictions", "mcnemar", "paired_difference", "tango"]
+__all__ = [
+    "PairedRecord",
+    "compare_predictions",
+    "mcnemar",
+    "paired_difference",
+    "restricted_variance",
+    "tango",
+]
 
 
 @dataclass(frozen=True)
@@ -193,15 +200,31 @@ def tango(gained: float, lost: float, n: float, *, confidence: float = 0.95) -> 
 
 def _tango_statistic(gained: float, lost: float, n: float, difference: float) -> float:
     """Score statistic of H0: the difference is *difference*; falls as *difference* grows."""
-    a = 2 * n
-    b = -gained - lost + (2 * n - gained + lost) * difference
-    c = -lost * difference * (1 - difference)
-    losing = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-    variance = n * (2 * losing + difference * (1 - difference))
+    variance = n * restricted_variance(gained / n, lost / n, difference)
     distance = gained - lost - n * difference
     if variance <= 0:
         return math.copysign(math.inf, distance) if distance else 0.0
     return distance / math.sqrt(variance)
+
+
+def restricted_variance(gained: float, lost: float, difference: float) -> float:
+    """Variance of one pair's change where the true difference is *difference*.
+
+    The rates of gains and losses are the likeliest ones with that difference (Tango 1998;
+    Nam 1997).
+
+    Args:
+        gained: Share of pairs that only the candidate has right, as measured.
+        lost: Share that only the reference has right.
+        difference: In [-1, 1].
+
+    >>> round(restricted_variance(0.02, 0.01, 0.01), 4)  # the measured difference: nothing changes
+    0.0299
+    """
+    b = -gained - lost + (2 - gained + lost) * difference
+    c = -lost * difference * (1 - difference)
+    losing = (math.sqrt(max(b * b - 8 * c, 0.0)) - b) / 4
+    return max(0.0, 2 * losing + difference * (1 - difference))
 
 
 def _bisect(above: Callable[[float], bool], low: float, high: float) -> float:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecv.artifact.manifest import Manifest
+from edgecv.artifact.manifest import Manifest, Preprocess
 from edgecv.data import picture_batches
 from edgecv.errors import InputError
-from edgecv.models import FoldReport, create
+from edgecv.models import FoldReport, create, imagenet_labels
 from edgecv.train.export import ExportedRun, write_exports
 from edgecv.train.folder import RunFolder
 
@@ -66,23 +66,28 @@ def export_checkpoint(
     """
     say = progress or (lambda _: None)
     say(f"loading {options.model} from {options.weights}")
-    arguments: dict[str, Any] = {
-        "num_classes": options.num_classes,
-        "weights": options.weights,
-        "size": options.size,
-        "normalize": options.normalize,
-    }
-    # once for the preprocessing of the pictures, once to compare on them
-    first = create(options.model, **arguments)
-    preprocess = first.preprocess
-    say(f"decoding pictures of {options.calibrate} for calibration")
-    batches = picture_batches(options.calibrate, preprocess, count=options.pictures)
-    names = options.labels is None and first.num_classes == 1000
-    made = create(options.model, **arguments, imagenet_names=names, fold_batches=batches)
-    labels = _labels(options, made.labels, made.num_classes)
+    batches: list[Any] = []
+
+    def decode(preprocess: Preprocess) -> list[Any]:
+        say(f"decoding pictures of {options.calibrate} for calibration")
+        batches.extend(picture_batches(options.calibrate, preprocess, count=options.pictures))
+        return batches
+
+    made = create(
+        options.model,
+        num_classes=options.num_classes,
+        weights=options.weights,
+        size=options.size,
+        normalize=options.normalize,
+        fold_batches=decode,
+    )
+    if not batches:
+        # nothing was folded, so that nothing was compared
+        decode(made.preprocess)
+    labels = _labels(options, made.num_classes)
     say("exporting and quantizing")
     about = Manifest(
-        labels=labels, preprocess=preprocess, inputs=(), outputs=(), precision="float32"
+        labels=labels, preprocess=made.preprocess, inputs=(), outputs=(), precision="float32"
     )
     exported = write_exports(
         made.module.eval(), batches, about, RunFolder(out), overwrite=overwrite
@@ -90,7 +95,7 @@ def export_checkpoint(
     return exported, made.fold_report
 
 
-def _labels(options: CheckpointOptions, names: Sequence[str], classes: int) -> tuple[str, ...]:
+def _labels(options: CheckpointOptions, classes: int) -> tuple[str, ...]:
     if options.labels is not None:
         if len(options.labels) != classes:
             raise InputError(
@@ -98,4 +103,4 @@ def _labels(options: CheckpointOptions, names: Sequence[str], classes: int) -> t
                 cure="Give one label per class.",
             )
         return tuple(options.labels)
-    return tuple(names) or tuple(str(i) for i in range(classes))
+    return imagenet_labels() if classes == 1000 else tuple(str(i) for i in range(classes))

@@ -16,7 +16,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgecv.artifact import replace_all, seal_file
-from edgecv.artifact.manifest import Manifest, QuantizerRecord
+from edgecv.artifact.manifest import Manifest, Preprocess, QuantizerRecord
 from edgecv.data import Dataset, batches_digest, fingerprint, load_json
 from edgecv.errors import InputError
 from edgecv.models import CreatedModel, create, load_into, read_state_dict
@@ -28,7 +28,14 @@ from edgecv.train.recipe import Recipe
 from edgecv.train.torch_data import Pictures
 from edgecv_converters.ptq import quantize_onnx, quantizers_of_qdq
 
-__all__ = ["ExportedRun", "export_run", "load_float_model", "load_qat_model", "write_exports"]
+__all__ = [
+    "ExportedRun",
+    "about_run",
+    "export_run",
+    "load_float_model",
+    "load_qat_model",
+    "write_exports",
+]
 
 _TOOLS = ("edgecv", "torch", "timm", "onnx")
 
@@ -74,14 +81,7 @@ def export_run(
     made, module = _float_model(folder, recipe, dataset)
     preprocess = recipe.preprocess(made.preprocess)
     method = method or ("qat" if folder.qat_weights.is_file() else "ptq")
-    about = Manifest(
-        labels=dataset.classes,
-        preprocess=preprocess,
-        inputs=(),
-        outputs=(),
-        precision="float32",
-        training_data={"fingerprint": fingerprint(dataset), "pictures": len(dataset.of("train"))},
-    )
+    about = about_run(dataset, preprocess)
     target = RunFolder(out or run)
     if method == "qat":
         qat = load_qat_model(run)
@@ -89,6 +89,18 @@ def export_run(
     pictures = Pictures(dataset.of("train"), preprocess)
     calibration = [batch.numpy() for batch in calibration_batches(pictures, recipe)]
     return write_exports(module, calibration, about, target, overwrite=overwrite)
+
+
+def about_run(dataset: Dataset, preprocess: Preprocess) -> Manifest:
+    """What every file of a run says alike: labels, preprocessing, training data."""
+    return Manifest(
+        labels=dataset.classes,
+        preprocess=preprocess,
+        inputs=(),
+        outputs=(),
+        precision="float32",
+        training_data={"fingerprint": fingerprint(dataset), "pictures": len(dataset.of("train"))},
+    )
 
 
 def load_float_model(run: str | Path) -> nn.Module:

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save
-from torch import nn
-
-from edgecv.artifact import write_atomically
 from edgecv.data import Dataset, save_json, split
 from edgecv.errors import InputError
 from edgecv.models import create
+from edgecv.quantize.checkpoint import Architecture, write_checkpoint
+from edgecv.train.export import about_run
 from edgecv.train.folder import RunFolder
 from edgecv.train.loop import Epoch, train_float, train_qat
 from edgecv.train.recipe import Recipe
@@ -100,11 +98,16 @@ def train_run(
 
         say(f"training {recipe.model}, float, {recipe.epochs} epochs")
         module = train_float(made.module, train, val, recipe, on_epoch)
-        _save(module, folder.float_weights)
+        about = about_run(dataset, preprocess)
+        what = Architecture(
+            recipe.model, len(dataset.classes), preprocess.size, normalize=recipe.normalize
+        )
+        write_checkpoint(module, folder.float_weights, what, about)
         if recipe.qat_epochs:
             say(f"training {recipe.model}, quantization-aware, {recipe.qat_epochs} epochs")
             qat = train_qat(module, train, val, recipe, preprocess.size, on_epoch)
-            _save(qat, folder.qat_weights)
+            quantized = dataclasses.replace(what, bits=recipe.bits)
+            write_checkpoint(qat, folder.qat_weights, quantized, about)
     except BaseException:
         if not claimed:
             folder.discard()
@@ -127,8 +130,3 @@ def with_splits(dataset: Dataset, seed: int) -> Dataset:
     if "val" not in dataset.splits:
         return split(dataset, {"train": 0.85, "val": 0.15}, seed=seed, of="train")
     return dataset
-
-
-def _save(module: nn.Module, path: Path) -> None:
-    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-    write_atomically(path, save(state))

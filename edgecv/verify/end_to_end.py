@@ -21,7 +21,9 @@ __all__ = ["Answers", "agreement", "end_to_end", "error_gate", "output_steps"]
 _BASE_STEPS, _TIMES_YARDSTICK = 2.0, 3.0
 #: Without that yardstick: for ONNX Runtime itself.
 _MEAN_STEPS = 8.0
-#: Largest error of a float artifact, as a fraction of the output's largest magnitude.
+#: Largest error of a float artifact, as a fraction of the output's largest magnitude. Of a float16 one that and
+#: 3 times what rounding the constants does in ONNX Runtime: an engine that folds a normalization into a
+#: convolution first rounds other numbers, by as much.
 _FLOAT_ERROR = 1e-3
 #: Share of the pictures on which both name the same class; its interval must reach this.
 _AGREEMENT = 0.99
@@ -38,7 +40,9 @@ class Answers:
         steps: Scale of the quantizer behind each output; None where it has none.
         expected: Per sample one float array per output, by the reference.
         found: Likewise by the artifact.
-        yardstick: Likewise by ONNX Runtime with optimizations; empty without.
+        yardstick: Likewise by ONNX Runtime with optimizations; where *halves* is not 0, without them and
+            with those constants rounded to float16. Empty without.
+        halves: Constants that the artifact stores in float16.
     """
 
     names: Sequence[str]
@@ -46,6 +50,7 @@ class Answers:
     expected: Sequence[Sequence[Array]]
     found: Sequence[Sequence[Array]]
     yardstick: Sequence[Sequence[Array]] = ()
+    halves: int = 0
 
     def stacked(self, index: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """One output of all samples: expected and found, [samples, elements]."""
@@ -57,6 +62,26 @@ class Answers:
             return _MEAN_STEPS
         noise = np.abs(_stacked(self.yardstick, index) - _stacked(self.expected, index)).mean()
         return _BASE_STEPS + _TIMES_YARDSTICK * float(noise) / step
+
+    def rounding_noise(self, index: int, *, mean: bool = False) -> float:
+        """What rounding the constants to float16 does to one output.
+
+        Args:
+            index: Of the output.
+            mean: The mean, in 1/255 of the output's range; else the largest, as a fraction of the largest
+                magnitude.
+        """
+        if not self.halves:
+            return 0.0
+        expected = _stacked(self.expected, index)
+        moved = np.abs(_stacked(self.yardstick, index) - expected)
+        unit = _unit(expected, None, integer=mean)
+        return float(moved.mean() if mean else moved.max()) / unit
+
+    def largest_limit(self, index: int) -> float:
+        """What the largest error of a float output may be, as a fraction of its largest magnitude."""
+        noise = self.rounding_noise(index)
+        return _FLOAT_ERROR + _TIMES_YARDSTICK * (noise if np.isfinite(noise) else 0.0)
 
 
 def output_steps(source: Source) -> list[float | None]:
@@ -74,10 +99,11 @@ def output_steps(source: Source) -> list[float | None]:
 def end_to_end(
     answers: Answers, samples: Samples, *, integer: bool, kernels: str
 ) -> tuple[tuple[GateResult, ...], tuple[TensorRow, ...]]:
-    """Both gates, as far as they apply: :func:`error_gate` and :func:`agreement`."""
+    """The gates that apply: :func:`error_gate`, :func:`rounding_gate` and :func:`agreement`."""
     error, rows = error_gate(answers, integer=integer, kernels=kernels)
     same = agreement(answers, integer=integer, meaningful=samples.data == "pictures")
-    return (error,) if same is None else (error, same), rows
+    gates = (error, rounding_gate(answers), same)
+    return tuple(gate for gate in gates if gate is not None), rows
 
 
 def error_gate(
@@ -89,7 +115,8 @@ def error_gate(
         answers: Both.
         integer: Whether the source is quantized: the mean is bounded, in output steps (without a
             quantizer, in 1/255 of the output's range), by how far ONNX Runtime's own optimizations
-            lead; otherwise the largest error is, as a fraction of the largest magnitude.
+            lead; otherwise the largest error is, as a fraction of the largest magnitude (of a float16
+            artifact by what rounding the constants alone does).
         name: Of the gate.
         kernels: For the rows.
     """
@@ -107,7 +134,7 @@ def error_gate(
             faults.append(f"{output}: values that are not finite")
             continue
         step = _unit(expected, answers.steps[index], integer=integer)
-        limit = answers.mean_limit(index, step) if integer else _FLOAT_ERROR
+        limit = answers.mean_limit(index, step) if integer else answers.largest_limit(index)
         errors = np.abs(found - expected) / step
         largest, mean = float(errors.max()), float(errors.mean())
         value = mean if integer else largest
@@ -122,6 +149,25 @@ def error_gate(
     bar = f"{'mean ' if integer else ''}at most {limit:.3g}"
     said = shortened(faults) if faults else f"max {largest:.3g}, mean {mean:.3g} {unit}"
     return GateResult(name, not faults, f"{said} ({bar})", value, limit), tuple(rows)
+
+
+def rounding_gate(answers: Answers) -> GateResult | None:
+    """How far rounding the constants to float16 moves the answers, in ONNX Runtime; None where none is rounded.
+
+    In 1/255 of an output's range, and no further than an int8 artifact may be: beyond that float16 makes no sense.
+    """
+    if not answers.halves:
+        return None
+    means = [answers.rounding_noise(i, mean=True) for i in range(len(answers.names))]
+    largest = max(answers.rounding_noise(i) for i in range(len(answers.names)))
+    known = bool(np.isfinite(means).all())
+    mean = max(means) if known else None
+    said = (
+        f"rounding {answers.halves} constants moves the answers by {max(means):.2g} output steps in the mean,"
+        f" by {largest:.2g} of the largest magnitude (mean at most {_BASE_STEPS:g})"
+    )
+    passed = mean is not None and mean <= _BASE_STEPS
+    return GateResult("float16_rounding", passed, said, mean, _BASE_STEPS)
 
 
 def agreement(answers: Answers, *, integer: bool, meaningful: bool) -> GateResult | None:
@@ -144,7 +190,7 @@ def agreement(answers: Answers, *, integer: bool, meaningful: bool) -> GateResul
     rows = np.arange(len(wanted))
     margins = expected[rows, wanted] - expected[rows, got]
     step = _unit(expected, answers.steps[0], integer=integer)
-    near = margins <= (_NEAR_STEPS if integer else 2 * _FLOAT_ERROR) * step
+    near = margins <= (_NEAR_STEPS if integer else 2 * answers.largest_limit(0)) * step
     same = wanted == got
     seen = rate(same)
     said = f"{int(same.sum())} of {len(same)} name the same class"

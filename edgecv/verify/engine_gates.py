@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from collections.abc import Collection
 
 from edgecv.errors import ModelLoadError
 from edgecv.verify.end_to_end import end_to_end
 from edgecv.verify.gates import GateResult, shortened
+from edgecv.verify.products import quantized_products
 from edgecv.verify.subject import Findings, Subject
 from edgecv_runtimes.base import ExecutedLayer, ListsLayers, summarize_precision
 from edgecv_runtimes.registry import choose
@@ -24,11 +26,10 @@ def engine_gates(subject: Subject) -> Findings:
         backend = choose("auto", subject.file.kind)(subject.file, threads=1)
         try:
             layers = backend.executed_layers() if isinstance(backend, ListsLayers) else ()
-            # every tensor lies as in the source, whatever its shape suggests
-            inputs, outputs = (
-                [replace(spec, layout="") for spec in specs]
-                for specs in (backend.inputs, backend.outputs)
-            )
+            layers = _named(layers, quantized_products(subject.model))
+            # a tensor lies as in the source, whatever its shape suggests, unless the manifest says otherwise
+            inputs = subject.edge(backend.inputs, "inputs", layout="")
+            outputs = subject.edge(backend.outputs, "outputs", layout="")
             found = []
             for arrays in subject.feeds(inputs):
                 answer = backend.infer({s.name: a for s, a in zip(inputs, arrays, strict=True)})
@@ -37,12 +38,37 @@ def engine_gates(subject: Subject) -> Findings:
         finally:
             backend.close()
     except ModelLoadError as error:
-        return Findings((GateResult("engine", False, error.what),))
+        return Findings((GateResult("engine", False, _refusal(error.what, subject)),))
     answer_gates, rows = end_to_end(
         answers, subject.samples, integer=subject.integer, kernels=backend.name
     )
     warnings = _in_float(layers) if subject.integer else ()
     return Findings((_precision(layers), *answer_gates), warnings, rows, layers)
+
+
+def _named(
+    layers: tuple[ExecutedLayer, ...], products: Collection[str]
+) -> tuple[ExecutedLayer, ...]:
+    """Layers under the source's names: OpenVINO says ``conv/WithoutBiases`` of what it took apart."""
+    named = []
+    for layer in layers:
+        parts = layer.name.split("/")
+        heads = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+        named.append(layer._replace(name=next((n for n in heads if n in products), layer.name)))
+    return tuple(named)
+
+
+def _refusal(said: str, subject: Subject) -> str:
+    """Why an engine does not take an artifact: where, where it says so, and what helps."""
+    found = re.search(r"node: opset\d+::(\w+) (\S+)", said)
+    where = f"at {found[1]} {found[2]!r}: " if found else ""
+    if subject.file.kind != "openvino" or not subject.integer:
+        return where + said
+    return (
+        f"{where}{said}; if onnxruntime quantized the model, prepare the float model first"
+        " (python -m onnxruntime.quantization.preprocess --input FLOAT.onnx --output PREPARED.onnx), quantize"
+        " PREPARED.onnx and convert that"
+    )
 
 
 def _precision(layers: tuple[ExecutedLayer, ...]) -> GateResult:

@@ -119,8 +119,8 @@ class VerificationReport:
         return f"NOT verified: {', '.join(gate.title for gate in self.failed)} failed"
 
     def to_json(self) -> dict[str, Any]:
-        """What the manifest keeps: the gates, without single tensors and layers."""
-        return {
+        """What the manifest keeps: the gates and which layer runs in which precision, without single tensors."""
+        said: dict[str, Any] = {
             "verified": self.verified,
             "data": self.data,
             "samples": self.samples,
@@ -128,6 +128,9 @@ class VerificationReport:
             "reference": self.reference,
             "gates": {gate.name: gate.to_json() for gate in self.gates},
         }
+        if self.layers:
+            said["executed_layers"] = _by_precision(self.layers)
+        return said
 
     def listing_to_json(self) -> dict[str, Any]:
         """The single tensors and layers, JSON-ready."""
@@ -176,6 +179,14 @@ def shortened(findings: Sequence[object], shown: int = _SHOWN) -> str:
     if len(findings) > shown:
         listed.append(f"and {len(findings) - shown} more")
     return "; ".join(listed)
+
+
+def _by_precision(layers: Sequence[ExecutedLayer]) -> dict[str, dict[str, list[str]]]:
+    """Precision → kind → names, in execution order."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for layer in layers:
+        found.setdefault(layer.precision, {}).setdefault(layer.kind, []).append(layer.name)
+    return found
 
 
 def _table(tensors: Sequence[TensorRow], layers: Sequence[ExecutedLayer]) -> list[str]:

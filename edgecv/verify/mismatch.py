@@ -23,7 +23,7 @@ class Mismatch:
     Attributes:
         tensor: Its name in the source.
         field: ``"scale"``, ``"zero_point"``, ``"integer"``, ``"value"``, ``"shape"``, ``"dtype"``,
-            ``"presence"`` or ``"form"``; of an OpenVINO FakeQuantize ``"lowest_real"``,
+            ``"presence"``, ``"form"`` or ``"clamp"``; of an OpenVINO FakeQuantize ``"lowest_real"``,
             ``"highest_real"``, ``"lowest_integer"`` or ``"highest_integer"``.
         expected: What the source says.
         found: What the artifact has.
@@ -67,11 +67,18 @@ def compare_elements(
         tensor: Name in the source.
         field: What the elements are.
         expected: The source's.
-        found: The artifact's, in the source's order.
+        found: The artifact's, in the source's order. Where that is float16, the source's float32 is
+            rounded to it first.
         axis: Dimension of the output channels, or None without channels.
     """
     if expected.shape != found.shape:
         return [Mismatch(tensor, "shape", expected.shape, found.shape)]
+    if expected.dtype == np.float32 and found.dtype == np.float16:
+        with np.errstate(over="ignore"):
+            rounded = expected.astype(np.float16)
+        if not np.isfinite(rounded).all():
+            return [Mismatch(tensor, "dtype", "float32: float16 cannot hold it", "float16")]
+        expected = rounded
     if expected.dtype != found.dtype:
         return [Mismatch(tensor, "dtype", str(expected.dtype), str(found.dtype))]
     per_channel = 0 if axis is None else expected.size // max(expected.shape[axis], 1)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgecv.verify.mismatch import Mismatch, compare_elements, compare_per_channel
-from edgecv.verify.source import Rounding, Source, read_source
+from edgecv.verify.source import Array, Rounding, Source, read_source
 
 __all__ = ["compare_onnx"]
 
 
-def compare_onnx(data: bytes, source: Source) -> list[Mismatch]:
-    """Compare; see :func:`edgecv.verify.parameters.compare_parameters`."""
+def compare_onnx(data: bytes, source: Source, *, halves: bool = False) -> list[Mismatch]:
+    """Compare; see :func:`edgecv.verify.parameters.compare_parameters`.
+
+    Args:
+        data: The artifact.
+        source: What to compare with.
+        halves: Whether constants may be float16, behind a Cast.
+    """
     artifact = read_source(data)
+    constants = {**artifact.constants, **(_cast(artifact) if halves else {})}
     found = {(r.op, r.output): r for r in artifact.roundings}
     mismatches: list[Mismatch] = []
     for expected in source.roundings:
@@ -22,13 +31,24 @@ def compare_onnx(data: bytes, source: Source) -> list[Mismatch]:
     mismatches += [Mismatch(r.output, "presence", "nothing", r.op) for r in found.values()]
     # the file is the source's own: clamp bounds, shapes and axes are there too
     for name in (n for n in source.constants if source.readers(n)):
-        if name in artifact.constants:
-            wanted, there = source.constants[name], artifact.constants[name]
+        if name in constants:
+            wanted, there = source.constants[name], constants[name]
             mismatches += compare_elements(name, "value", wanted, there, source.channel_axis(name))
         else:
             mismatches.append(Mismatch(name, "presence", "a constant", "nothing"))
     # a Q and its DQ read the same scale: one fault, said once
     return list(dict.fromkeys(mismatches))
+
+
+def _cast(artifact: Source) -> dict[str, Array]:
+    """Name of what a Cast of a float16 constant makes → that constant."""
+    return {
+        name: artifact.constants[inputs[0]]
+        for name, (op, inputs) in artifact.producers.items()
+        if op == "Cast"
+        and inputs[0] in artifact.constants
+        and artifact.constants[inputs[0]].dtype == np.float16
+    }
 
 
 def _compare(expected: Rounding, found: Rounding, source: Source) -> list[Mismatch]:

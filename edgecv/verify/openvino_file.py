@@ -87,27 +87,39 @@ class _Network:
         return np.frombuffer(self.weights, dtype, count, offset[0]).reshape(shape)
 
 
-def compare_openvino(xml: bytes, weights: bytes, source: Source) -> list[Mismatch]:
+def compare_openvino(
+    xml: bytes, weights: bytes, source: Source, *, halves: bool = False
+) -> list[Mismatch]:
     """Compare; see :func:`edgecv.verify.parameters.compare_parameters`.
 
     Args:
         xml: The network; an ``rt_info`` element does not matter.
         weights: The ``.bin``.
         source: What to compare with.
+        halves: Whether constants may be float16, behind a Convert.
     """
     network = _parse(xml, weights)
     mismatches: list[Mismatch] = []
     # read_model drops what no output depends on
     for rounding in (r for r in source.roundings if r.output in source.live):
+        if rounding.integers is not None and not source.readers(rounding.output):
+            # a constant that is only rounded again, to integers that stand for it
+            continue
         if rounding.op == "QuantizeLinear":
             mismatches += _compare_quantize(rounding, network, source)
         else:
             mismatches += _compare_dequantize(rounding, network, source)
-    for name, values in source.plain_constants().items():
-        if name not in source.live:
+    plain, parameters = source.plain_constants(), source.parameters()
+    for name, values in {**parameters, **plain}.items():
+        # the frontend makes attributes of some parameters
+        if name not in source.live or (name not in plain and name not in network.by_name):
             continue
-        found = network.constant(network.by_name.get(name))
-        mismatches += _compare_constant(name, "value", values, found, source.channel_axis(name))
+        layer = network.by_name.get(name)
+        if halves and layer is not None and layer.type == "Convert":
+            layer = network.source(layer, 0)
+        found = network.constant(layer)
+        axis = source.channel_axis(name) if name in plain else None
+        mismatches += _compare_constant(name, "value", values, found, axis)
     return list(dict.fromkeys(mismatches))
 
 
@@ -160,6 +172,10 @@ def _compare_quantize(expected: Rounding, network: _Network, source: Source) -> 
     layer = network.by_name.get(expected.output)
     if layer is not None and layer.type == "Convert":
         layer = network.source(layer, 0)
+    behind = source.by_output.get(expected.input)
+    if behind is not None and behind.integers is not None and network.constant(layer) is not None:
+        # a constant that is rounded again: its integers are compared with the DequantizeLinear behind it
+        return []
     if layer is None or layer.type != "FakeQuantize":
         said = "nothing" if layer is None else layer.type
         return [Mismatch(name, "form", "a FakeQuantize", said)]
@@ -199,13 +215,12 @@ def _compare_dequantize(expected: Rounding, network: _Network, source: Source) -
     elif expected.zero_points.any():
         zeros = tuple(expected.zero_points.tolist())
         mismatches.append(Mismatch(name, "zero_point", zeros, "none"))
-    if integers is None or expected.input in source.by_output:
+    there = network.constant(inner)
+    if integers is None or (expected.input in source.by_output and there is None):
         # integers that a FakeQuantize makes: it was compared with its QuantizeLinear
         return mismatches
     channels = source.channel_axis(expected.output)
-    return mismatches + _compare_constant(
-        name, "integer", integers, network.constant(inner), channels
-    )
+    return mismatches + _compare_constant(name, "integer", integers, there, channels)
 
 
 def _along(values: Array, axis: int | None, tensor: Array | None) -> Array:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from edgecv import artifact as artifact_files
 from edgecv.errors import ModelLoadError
+from edgecv.verify.edges import compare_edges
 from edgecv.verify.mismatch import Mismatch
 from edgecv.verify.onnx_file import compare_onnx
 from edgecv.verify.openvino_file import compare_openvino
 from edgecv.verify.source import read_source
 from edgecv.verify.tflite_file import compare_tflite
-from edgecv_converters import ReadOptions, prepare_source
+from edgecv_converters import ReadOptions, WriteOptions, prepare_source
 from edgecv_converters.leave_out import GROUPS, leave_out
+from edgecv_converters.onnx.edges import with_edges
 
 __all__ = ["Mismatch", "compare_parameters"]
 
@@ -36,8 +38,9 @@ def compare_parameters(
     may leave out, are not expected; any other that lacks is a mismatch.
     Open dimensions of the source have the sizes that the manifest says, and what is then constant in it
     (shapes, and scales computed from them) is computed by the same library as in a conversion.
-    Attributes of operators (strides, paddings, axes, Gemm's factors), manifests and digests are not
-    looked at.
+    In a float16 artifact a float constant may be the source's rounded to float16, bit for bit.
+    Clamps are compared, in OpenVINO by their bounds. Other attributes of operators (strides, paddings,
+    axes, Gemm's factors), manifests and digests are not looked at.
 
     Args:
         artifact: ``.tflite``, ``.xml`` (with the ``.bin`` beside it) or ``.onnx``, recognized by content.
@@ -52,20 +55,24 @@ def compare_parameters(
         ModelLoadError: A file cannot be read or parsed.
         MissingExtraError: The extra ``convert`` is not installed.
     """
-    path = Path(artifact)
-    data = _read(path)
-    manifest = artifact_files.read(path, check="off").manifest
+    file = artifact_files.read(artifact, check="off")
+    manifest = file.manifest
     if isinstance(source, str | Path):
         folder, source = Path(source).parent, _read(Path(source))
-    sizes = ReadOptions.from_json((manifest.parent if manifest else None) or {})
-    given = prepare_source(source, sizes, folder=folder)
+    parent = (manifest.parent if manifest else None) or {}
+    given = prepare_source(source, ReadOptions.from_json(parent), folder=folder)
     left_out = manifest.left_out if manifest else ()
-    expected = read_source(leave_out(given, tuple(GROUPS), only=left_out)[0])
-    if data[4:8] == b"TFL3":
-        return compare_tflite(data, expected)
-    if data.lstrip()[:1] == b"<":
-        return compare_openvino(data, _read(path.with_suffix(".bin")), expected)
-    return compare_onnx(data, expected)
+    given, _ = leave_out(given, tuple(GROUPS), only=left_out)
+    halves = manifest is not None and manifest.precision == "float16"
+    plain = read_source(given)
+    edges = compare_edges(manifest, plain)
+    if file.kind == "tflite":
+        return edges + compare_tflite(file.body, plain, halves=halves)
+    expected = read_source(with_edges(given, WriteOptions.from_json(parent)))
+    if file.kind == "openvino":
+        weights = file.weights or b""
+        return edges + compare_openvino(file.body, weights, expected, halves=halves)
+    return edges + compare_onnx(file.body, expected, halves=halves)
 
 
 def _read(path: Path) -> bytes:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgecv.verify.source import read_source
 from edgecv_converters.reader import parse
 
-__all__ = ["PRODUCTS", "quantized_products"]
+__all__ = ["PRODUCTS", "crooked_products", "quantized_products"]
 
 #: Operators that multiply and accumulate.
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: What may stand between a product and its rounding: it runs inside the product's kernel.
 _INSIDE = ("Add", "BatchNormalization", "Clip", "Identity", "Relu")
+#: What may stand between a rounding and the product that reads it, and moves integers only.
+_MOVES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 def quantized_products(source: bytes) -> dict[str, bool]:
@@ -60,3 +63,32 @@ def quantized_products(source: bytes) -> dict[str, bool]:
         for node in nodes
         if node.op_type in PRODUCTS
     }
+
+
+def crooked_products(source: bytes) -> frozenset[str]:
+    """Products of two activations whose right operand has a zero point other than 0, in int8 terms.
+
+    XNNPACK has no integer kernel for them, so that a plan may compute them in float.
+
+    Args:
+        source: The file.
+
+    Returns:
+        Names of the nodes, as :func:`quantized_products` gives them.
+    """
+    known = read_source(source)
+    found = set()
+    for node in parse(source).graph.node:
+        if node.op_type != "MatMul":
+            continue
+        name = node.input[1]
+        op, inputs = known.producers.get(name, ("", ()))
+        while op in _MOVES:
+            name = inputs[0]
+            op, inputs = known.producers.get(name, ("", ()))
+        rounding = known.by_output.get(name)
+        if rounding is None or rounding.integers is not None:
+            continue
+        if int(rounding.zero_points[0]) != (128 if rounding.dtype == "uint8" else 0):
+            found.add(node.name or f"{node.op_type}:{node.output[0]}")
+    return frozenset(found)

@@ -18,6 +18,8 @@ Array = npt.NDArray[Any]
 
 _ROUNDINGS = ("QuantizeLinear", "DequantizeLinear")
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+#: Operator → inputs that newer definitions have in place of attributes.
+_PARAMETERS = {"Clip": (1, 2), "Pad": (2,), "Pow": (1,)}
 _ELEMENTWISE = ("Add", "BatchNormalization", "Div", "Max", "Min", "Mul", "PRelu", "Sub")
 
 
@@ -61,6 +63,11 @@ class User:
     position: int
     inputs: tuple[str, ...]
     transposed: bool
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether what is read says how the operator works: a bound, a filler, an exponent."""
+        return self.position in _PARAMETERS.get(self.op, ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +142,18 @@ class Source:
             name: data
             for name, data in self.constants.items()
             if data.dtype == np.float32
-            and any(data.ndim or u.op in _ELEMENTWISE for u in self.readers(name))
+            and any(
+                (data.ndim and not u.is_parameter) or u.op in _ELEMENTWISE
+                for u in self.readers(name)
+            )
+        }
+
+    def parameters(self) -> dict[str, Array]:
+        """float32 constants that say how an operator works (:attr:`User.is_parameter`)."""
+        return {
+            name: data
+            for name, data in self.constants.items()
+            if data.dtype == np.float32 and any(u.is_parameter for u in self.readers(name))
         }
 
     def _is_constant(self, name: str) -> bool:
@@ -146,6 +164,14 @@ class Source:
     def readers(self, name: str) -> tuple[User, ...]:
         """Where *name* is computed with: every use but those in roundings."""
         return tuple(u for u in self.users.get(name, ()) if u.op not in _ROUNDINGS)
+
+    def real(self, name: str) -> Array | None:
+        """float32 values of a constant, plain or behind DequantizeLinear; None for what is computed."""
+        rounding = self.by_output.get(name)
+        if rounding is None:
+            values = self.constants.get(name)
+            return None if values is None else values.astype(np.float32)
+        return None if rounding.integers is None else _real(rounding.integers, rounding)
 
     def channel_axis(self, name: str) -> int | None:
         """Dimension of a constant, as operators read it, that counts output channels; None without."""

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edgecv.artifact import ModelFile
-from edgecv.spec import TensorSpec, dequantize, quantize
+from edgecv.spec import TensorSpec
+from edgecv.verify.edges import as_in_file, as_in_source, described, in_int8_terms
 from edgecv.verify.end_to_end import Answers, output_steps
 from edgecv.verify.gates import GateResult, TensorRow
 from edgecv.verify.samples import Samples
-from edgecv.verify.source import Array, Source, to_int8
+from edgecv.verify.source import Array, Source
 from edgecv_converters import Plan
 from edgecv_runtimes.base import ExecutedLayer
 
 __all__ = ["Findings", "Subject"]
-
-_NHWC, _NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,10 @@ class Subject:
         source: The same, read.
         samples: What both are given.
         expected: Per sample one array per output, by the reference.
-        yardstick: Likewise with ONNX Runtime's optimizations; empty where that is what is verified.
+        yardstick: Likewise with what may move the answers: ONNX Runtime's optimizations, or for a float16
+            artifact the source's constants rounded to that. Empty without.
         plan: What the artifact was written from, or None when that is not known.
+        halves: Constants of the source that a float16 artifact stores rounded.
     """
 
     file: ModelFile
@@ -60,11 +59,18 @@ class Subject:
     expected: Sequence[Sequence[Array]] = field(repr=False)
     yardstick: Sequence[Sequence[Array]] = field(repr=False)
     plan: Plan | None = field(repr=False)
+    halves: int = 0
 
     @property
     def integer(self) -> bool:
         """Whether the source quantizes activations."""
         return bool(self.source.activations() or self.source.integer_inputs())
+
+    def edge(
+        self, specs: Sequence[TensorSpec], edge: str, *, layout: str | None = None
+    ) -> list[TensorSpec]:
+        """An engine's inputs or outputs with what the manifest adds; see :func:`~edgecv.verify.edges.described`."""
+        return described(specs, self.file.manifest, edge, layout=layout)
 
     def feeds(self, specs: Sequence[TensorSpec]) -> list[list[Array]]:
         """Every sample in the artifact's own dtypes and order of dimensions.
@@ -73,7 +79,10 @@ class Subject:
             specs: The artifact's inputs, in the source's order.
         """
         return [
-            [_feed(array, spec) for array, spec in zip(sample.values(), specs, strict=True)]
+            [
+                as_in_file(array, spec, self.source, name)
+                for (name, array), spec in zip(sample.items(), specs, strict=True)
+            ]
             for sample in self.samples.arrays
         ]
 
@@ -84,46 +93,18 @@ class Subject:
             found: Per sample one array per output, as the artifact gives it.
             specs: The artifact's outputs, in the source's order.
         """
-        steps = output_steps(self.source)
-        plain = [self._gives_integers(name) for name in self.source.outputs]
+        names = self.source.outputs
         return Answers(
-            self.source.outputs,
-            steps,
-            [[_shifted(a) for a in sample] for sample in self.expected],
+            names,
+            output_steps(self.source),
+            [[in_int8_terms(a) for a in sample] for sample in self.expected],
             [
                 [
-                    _real(a, spec, integers)
-                    for a, spec, integers in zip(sample, specs, plain, strict=True)
+                    as_in_source(a, spec, self.source, name)
+                    for a, spec, name in zip(sample, specs, names, strict=True)
                 ]
                 for sample in found
             ],
-            [[_shifted(a) for a in sample] for sample in self.yardstick],
+            [[in_int8_terms(a) for a in sample] for sample in self.yardstick],
+            self.halves,
         )
-
-    def _gives_integers(self, output: str) -> bool:
-        rounding = self.source.by_output.get(output)
-        return rounding is not None and rounding.op == "QuantizeLinear"
-
-
-def _feed(array: Array, spec: TensorSpec) -> Array:
-    if spec.quantization is not None and array.dtype.kind == "f":
-        array = quantize(array, spec.quantization)
-    elif spec.dtype == "int8" and array.dtype == np.uint8:
-        array = _shifted(array)
-    if spec.layout == "NHWC":
-        array = array.transpose(_NHWC)
-    return np.ascontiguousarray(array)
-
-
-def _real(array: Array, spec: TensorSpec, integers: bool) -> Array:
-    """An output in ONNX's order: real numbers, or int8 terms where the source gives integers."""
-    if spec.layout == "NHWC":
-        array = array.transpose(_NCHW)
-    if spec.quantization is not None and not integers:
-        return dequantize(array, spec.quantization)
-    return _shifted(array)
-
-
-def _shifted(array: Array) -> Array:
-    """uint8 in int8 terms, anything else as it is."""
-    return to_int8(array, np.zeros(1, np.int64), str(array.dtype))[0]

@@ -13,11 +13,22 @@ from itertools import permutations
 
 import numpy as np
 
-from edgecv.verify.source import Array, Source
+from edgecv.verify.source import Array, Rounding, Source
 from edgecv.verify.tflite_reading import FileModel, FileOperator, FileTensor
 
-__all__ = ["Bridges", "Grid", "arrangements", "repeated", "rounded"]
+__all__ = [
+    "Bridges",
+    "Grid",
+    "arrangements",
+    "on_grid",
+    "real_values",
+    "repeated",
+    "rounded",
+    "squeezed",
+]
 
+#: How far a bias scale may be from s_in * s_w to count as that (TFLite kernel_util.cc).
+_BIAS_TOLERANCE = 1e-6
 _COPYING = ("RESHAPE", "SLICE", "TRANSPOSE")
 
 
@@ -50,7 +61,7 @@ class Bridges:
         """Parameters that the result of *operator* must have; None where it is no bridge."""
         name = operator.outputs[0]
         if operator.op == "CONCATENATION":
-            return self.concatenated(name)
+            return self.concatenated(name) or self._shared(operator)
         if operator.op != "QUANTIZE":
             return None
         reader, position = self._reader(name)
@@ -58,6 +69,17 @@ class Bridges:
             return self.concatenated(reader.outputs[0])
         product = reader is not None and reader.op == "BATCH_MATMUL" and position == 1
         return self._symmetric(operator) if product else None
+
+    def shifted(self, operator: FileOperator) -> tuple[FileTensor, Grid] | None:
+        """A uint8 tensor beside an int8 one, and the grid that it must have: the same scale, 128 apart."""
+        if operator.op != "QUANTIZE":
+            return None
+        tensors = [self.file.tensors[n] for n in (operator.inputs[0], operator.outputs[0])]
+        by_dtype = {tensor.dtype: tensor for tensor in tensors}
+        grid = self.grids.get(by_dtype["int8"].name) if "int8" in by_dtype else None
+        if grid is None or "uint8" not in by_dtype:
+            return None
+        return by_dtype["uint8"], Grid(grid.scales, grid.zero_points + 128)
 
     def concatenated(self, name: str) -> Grid | None:
         """Grid of the concatenation that *name* is, or is a part of."""
@@ -67,6 +89,18 @@ class Bridges:
                 return None
             name = reader.outputs[0]
         return self.grids[name]
+
+    def _shared(self, operator: FileOperator) -> Grid | None:
+        """Grid of all inputs, where it is one: the result, which the source does not round, lies on it."""
+        found = [self.grids.get(name) for name in operator.inputs]
+        first = found[0]
+        same = first is not None and all(
+            grid is not None
+            and np.array_equal(grid.scales, first.scales)
+            and np.array_equal(grid.zero_points, first.zero_points)
+            for grid in found
+        )
+        return first if same else None
 
     def _reader(self, name: str) -> tuple[FileOperator | None, int]:
         """What reads a tensor, behind copies of it."""
@@ -101,8 +135,9 @@ class Bridges:
         op, inputs = source.producers.get(origins.get(base.removesuffix(":pad"), ""), ("", ()))
         limit = float(np.finfo(np.float32).max)
         value = -limit
-        if label == "value" and op == "Pad" and inputs[2] in source.constants:
-            value = float(source.constants[inputs[2]].reshape(-1)[0])
+        number = source.real(inputs[2]) if label == "value" and op == "Pad" else None
+        if number is not None:
+            value = float(number.reshape(-1)[0])
         grid = self.grids.get(tensor.name)
         if tensor.dtype == "float32" or grid is None:
             return min(max(value, -limit), limit)
@@ -114,6 +149,23 @@ class Bridges:
         return {name: op for op in self.file.operators for name in op.outputs}
 
 
+def real_values(integers: Array, zeros: Array, rounding: Rounding) -> Array:
+    """DequantizeLinear: scale * (integer - zero point), of one scale or one per channel."""
+    shape = [1] * integers.ndim
+    if rounding.axis is not None:
+        shape[rounding.axis] = -1
+    centered = integers.astype(np.float32) - zeros.reshape(shape)
+    real: Array = (centered * rounding.scales.reshape(shape)).astype(np.float32)
+    return real
+
+
+def on_grid(bias: Rounding, product: Array) -> bool:
+    """Whether a bias has the scale that kernels demand, so that its integers stay as they are."""
+    if bias.dtype != "int32" or bias.zero_points.any() or bias.scales.size not in (1, product.size):
+        return False
+    return bool((np.abs(bias.scales - product) <= _BIAS_TOLERANCE * product).all())
+
+
 def rounded(real: Array, grid: Grid) -> Array:
     """QuantizeLinear to one scale: round half to even, saturate."""
     steps = np.rint(real.astype(np.float32) / grid.scales[0]) + grid.zero_points[0]
@@ -123,12 +175,16 @@ def rounded(real: Array, grid: Grid) -> Array:
 
 def arrangements(data: Array, shape: tuple[int, ...]) -> Iterator[Array]:
     """*data* with its dimensions in every order in which they have *shape*, those of one element apart."""
-    wanted = tuple(size for size in shape if size != 1)
-    long = data.reshape(tuple(size for size in data.shape if size != 1))
+    wanted, long = squeezed(shape), data.reshape(squeezed(data.shape))
     for order in permutations(range(long.ndim)):
         turned = long.transpose(order)
         if turned.shape == wanted:
             yield turned.reshape(shape)
+
+
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """*shape* without dimensions of one element."""
+    return tuple(size for size in shape if size != 1)
 
 
 def repeated(data: Array, shape: tuple[int, ...]) -> Array:

@@ -2,7 +2,7 @@
 
 An attribute stands beside the operator's result as ``<result>:<attribute>``. A batch normalization is one
 weight and one bias per channel, ``<result>:weight`` and ``<result>:bias``, of its own or together with
-those of the product before it. Both are computed here anew from the source.
+those of the product before it. Both are computed here anew from the source. GELU has its numbers in itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 
 from edgecv.verify.mismatch import Mismatch, compare_elements, compare_per_channel
 from edgecv.verify.source import Array, Source, User
+from edgecv.verify.tflite_clamps import compare_clamps
+from edgecv.verify.tflite_gelu import gelu_constants
 from edgecv.verify.tflite_reading import FileModel, FileTensor
 
 __all__ = ["Derived"]
@@ -82,7 +84,15 @@ class Derived:
                 self.compared.add(tensor.name)
             elif label == "weight" and (normalization := self._unclamped(result)) is not None:
                 mismatches += self._normalization(tensor, base, normalization)
+        for operator in self.file.operators:
+            if operator.op == "GELU":
+                result = self.origins.get(operator.outputs[0].removesuffix(":float"), "")
+                self.replaced.update(gelu_constants(result, self.source))
         return mismatches
+
+    def clamps(self) -> list[Mismatch]:
+        """Operators of the file that clamp otherwise than the source."""
+        return compare_clamps(self.file, self.source, self.origins)
 
     @cached_property
     def origins(self) -> dict[str, str]:
@@ -162,7 +172,7 @@ class Derived:
     def _map(self, name: str) -> _Map | None:
         """The BatchNormalization with result *name*, alone."""
         inputs = self.source.producers[name][1]
-        vectors = [self._real(n) for n in inputs[1:5]]
+        vectors = [self.source.real(n) for n in inputs[1:5]]
         found = [v.astype(np.float64).reshape(-1) for v in vectors if v is not None]
         if len(found) != 4:
             return None
@@ -195,14 +205,14 @@ class Derived:
         users = [u for u in self.source.readers(inputs[1]) if u.op == op and u.inputs == inputs]
         if weight is None or weight.dtype != np.float32 or not users:
             return None
-        bias = self._real(inputs[2]) if len(inputs) > 2 else np.zeros(1, np.float32)
+        bias = self.source.real(inputs[2]) if len(inputs) > 2 else np.zeros(1, np.float32)
         shift = np.zeros(1, np.float32) if bias is None else bias.reshape(-1)
         return _Map(weight, shift, users[0], _reads(inputs[1:], inputs))
 
     def _biased(self, inputs: tuple[str, ...]) -> _Map | None:
         """A product and the constant that is added to it."""
         for product, constant in (inputs, inputs[::-1]):
-            bias = self._real(constant)
+            bias = self.source.real(constant)
             before = None if bias is None else self._folded(product)
             if bias is not None and before is not None:
                 return replace(
@@ -211,23 +221,6 @@ class Derived:
                     read=(*before.read, *_reads((constant,), inputs)),
                 )
         return None
-
-    def _real(self, name: str) -> Array | None:
-        """Values of a float32 constant, plain or behind DequantizeLinear."""
-        rounding = self.source.by_output.get(name)
-        if rounding is None:
-            values = self.source.constants.get(name)
-            return None if values is None else values.astype(np.float32)
-        if rounding.integers is None:
-            return None
-        axes = [1] * rounding.integers.ndim
-        if rounding.axis is not None:
-            axes[rounding.axis] = -1
-        centered = rounding.integers.astype(np.float64) - rounding.zero_points.reshape(axes)
-        real: Array = (centered * rounding.scales.astype(np.float64).reshape(axes)).astype(
-            np.float32
-        )
-        return real
 
 
 def _compare_on_grid(tensor: FileTensor, real: Array, scales: Array) -> list[Mismatch]:

@@ -11,9 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgecv.verify.carried import carried_grids, same_grid
 from edgecv.verify.mismatch import Mismatch, compare_elements, compare_per_channel
 from edgecv.verify.source import Array, Rounding, Source, User, to_int8
-from edgecv.verify.tflite_bridges import Bridges, Grid, arrangements, repeated, rounded
+from edgecv.verify.tflite_bridges import (
+    Bridges,
+    Grid,
+    arrangements,
+    on_grid,
+    real_values,
+    repeated,
+    rounded,
+    squeezed,
+)
 from edgecv.verify.tflite_derived import Derived
 from edgecv.verify.tflite_reading import FileModel, FileOperator, FileTensor, read_tflite
 
@@ -21,24 +31,29 @@ __all__ = ["compare_tflite"]
 
 #: Operators of the source that only rename positions: with equal parameters they need no tensor of their own.
 _RENAMING = {
-    "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split",
-    "Squeeze", "Transpose", "Unsqueeze",
+    "DepthToSpace", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice",
+    "Split", "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 #: Operators of the file that move integers: their output carries the parameters of their input.
 _MOVING = {"MAX_POOL_2D", "PAD", "PADV2", "REDUCE_MAX", "RESHAPE", "SLICE", "TRANSPOSE"}
 #: Operators of the source whose constant has the order of dimensions of what stands beside it, or another one.
 _BESIDE = {
-    "Add", "Concat", "Div", "Expand", "Flatten", "Max", "Min", "Mul", "Reshape", "Squeeze", "Sub", "Transpose",
+    "Add", "Concat", "Div", "Expand", "Flatten", "Max", "Min", "Mul", "PRelu", "Reshape", "Squeeze", "Sub", "Transpose",
     "Unsqueeze",
 }  # fmt: skip
 _PRODUCTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
-#: How far a bias scale may be from s_in * s_w to count as that (TFLite kernel_util.cc).
-_BIAS_TOLERANCE = 1e-6
 
 
-def compare_tflite(data: bytes, source: Source) -> list[Mismatch]:
-    """Compare; see :func:`edgecv.verify.parameters.compare_parameters`."""
-    return _Comparison(read_tflite(data), source).run()
+def compare_tflite(data: bytes, source: Source, *, halves: bool = False) -> list[Mismatch]:
+    """Compare; see :func:`edgecv.verify.parameters.compare_parameters`.
+
+    Args:
+        data: The artifact.
+        source: What to compare with.
+        halves: Whether constants may be float16, behind a DEQUANTIZE.
+    """
+    file = read_tflite(data)
+    return _Comparison(file.unpacked() if halves else file, source).run()
 
 
 @dataclass
@@ -60,6 +75,7 @@ class _Comparison:
     def __post_init__(self) -> None:
         self.derived = Derived(self.file, self.source, self._in_source_order)
         self.bridges = Bridges(self.file, self.grids)
+        self.carried = carried_grids(self.source)
 
     def run(self) -> list[Mismatch]:
         """All differences, each once."""
@@ -72,9 +88,10 @@ class _Comparison:
         for name, values in self.source.plain_constants().items():
             mismatches += self._constant(name, self._plain(name, values))
         for operator in self.file.operators:
-            mismatches += self._moved(operator)
+            mismatches += self._moved(operator) + self._edge(operator)
         for tensor in self.file.tensors.values():
             mismatches += self._added(tensor)
+        mismatches += self.derived.clamps()
         return list(dict.fromkeys(mismatches))
 
     # activations
@@ -94,7 +111,23 @@ class _Comparison:
         return _compare_grid(name, grid, found)
 
     def _find_activation(self, expected: Rounding) -> tuple[FileTensor | None, bool]:
-        """By the quantizer's name, a graph output's, or the rounded tensor's; else behind renaming operators."""
+        """By the quantizer's name, a graph output's, or the rounded tensor's; else behind moves.
+
+        The second value: whether it is the tensor of an earlier rounding to the same grid.
+        """
+        renamed = False
+        while True:
+            present = [
+                self.file.tensors[n] for n in self._names(expected) if n in self.file.tensors
+            ]
+            found = next((t for t in present if t.dtype == "int8"), None)
+            before = None if found is not None else self._same_before(expected)
+            if before is None:
+                return found or next(iter(present), None), renamed
+            expected, renamed = before, True
+
+    def _names(self, expected: Rounding) -> list[str]:
+        """What the tensor that a rounding makes may be called."""
         outputs = [r.output for r in self.source.roundings if r.input == expected.output]
         names = [
             self.source.title(expected),
@@ -102,24 +135,17 @@ class _Comparison:
             expected.output,
             expected.input,
         ]
-        present = [self.file.tensors[n] for n in names if n in self.file.tensors]
-        found = next((t for t in present if t.dtype == "int8"), None)
+        # behind an edge that is not int8
+        return names + [f"{name}:int8" for name in names]
+
+    def _same_before(self, expected: Rounding) -> Rounding | None:
+        """The rounding that made the integers which *expected* finds on its own grid, moved or not."""
         op, inputs = self.source.producers.get(expected.input, ("", ()))
         alone = op == "Concat" and len(inputs) == 1
-        if found is not None or not (op in _RENAMING or alone):
-            return found or next(iter(present), None), False
-        read = expected.input if op == "DequantizeLinear" else inputs[0]
-        before = self._rounding_behind(read)
-        if before is None or _grid_bytes(before) != _grid_bytes(expected):
-            return None, False
-        return self._find_activation(before)[0], True
-
-    def _rounding_behind(self, name: str) -> Rounding | None:
-        """The rounding of the activation that the DequantizeLinear with output *name* reads."""
-        dequantize = self.source.by_output.get(name)
-        if dequantize is None:
+        if op not in _RENAMING and not alone:
             return None
-        return self.source.by_output.get(dequantize.input, dequantize)
+        before = self.carried.get(expected.input if op == "DequantizeLinear" else inputs[0])
+        return before if before is not None and same_grid(before, expected) else None
 
     def _moved(self, operator: FileOperator) -> list[Mismatch]:
         """Copies in another order, padded or cut: parameters of what they copy. Bridges: what they must be."""
@@ -136,6 +162,15 @@ class _Comparison:
                 mismatches += _compare_grid(name, grid, self.file.tensors[name])
         return mismatches
 
+    def _edge(self, operator: FileOperator) -> list[Mismatch]:
+        """A uint8 input or output: the grid of the int8 tensor beside it, 128 apart."""
+        found = self.bridges.shifted(operator)
+        if found is None:
+            return []
+        edge, grid = found
+        self.grids[edge.name] = grid
+        return _compare_grid(edge.name, grid, edge)
+
     # constants
 
     def _constant(
@@ -145,8 +180,7 @@ class _Comparison:
         mismatches: list[Mismatch] = []
         candidates = list(self._candidates(name))
         for user in self.source.readers(name):
-            if user.op == "Pow" or (name, user.inputs) in self.derived.replaced:
-                # an exponent is part of a normalization's spelling
+            if user.is_parameter or (name, user.inputs) in self.derived.replaced:
                 continue
             results = [compare(user, found) for found in candidates]
             nothing = [Mismatch(name, "presence", "a constant", "nothing")]
@@ -174,13 +208,13 @@ class _Comparison:
         integers, zeros = to_int8(expected.integers, expected.zero_points, expected.dtype)
 
         def compare(user: User, found: FileTensor) -> list[Mismatch]:
-            real = _real(integers, zeros, expected)
+            real = real_values(integers, zeros, expected)
             if found.dtype == "float32":
                 return self._elements(name, "value", real, found, user)
             if (grid := self._joins(found)) is not None:
                 return self._regridded(name, real, grid, found, user)
             if self._is_bias(user, found):
-                return self._bias(expected, integers, user, found)
+                return self._bias(expected, integers, zeros, user, found)
             self.grids[found.name] = grid = Grid(expected.scales, zeros)
             mismatches = _compare_grid(name, grid, found)
             reader, _ = self.file.readers.get(found.name, (None, 0))
@@ -238,12 +272,12 @@ class _Comparison:
         )
 
     def _bias(
-        self, expected: Rounding, integers: Array, user: User, found: FileTensor
+        self, expected: Rounding, integers: Array, zeros: Array, user: User, found: FileTensor
     ) -> list[Mismatch]:
         """Integers on the grid s_in * s_w stay; others must have been rounded to it."""
         product = self._product_scale(user)
-        if product is not None and not _on_grid(expected, product):
-            centered = integers.reshape(-1) - expected.zero_points
+        if product is not None and not on_grid(expected, product):
+            centered = integers.reshape(-1).astype(np.int64) - zeros
             real = centered * expected.scales.astype(np.float64)
             return _compare_rounded(expected.output, real, product, found)
         size = found.scales.size if product is None else product.size
@@ -287,7 +321,7 @@ class _Comparison:
         if data.ndim == 4:
             data = data.transpose(0, 3, 1, 2)
         # dimensions of size 1 come and go
-        return data.reshape(shape) if _squeezed(data.shape) == _squeezed(shape) else data
+        return data.reshape(shape) if squeezed(data.shape) == squeezed(shape) else data
 
     # what the source does not have
 
@@ -295,8 +329,9 @@ class _Comparison:
         """A tensor without counterpart: a zero bias, a filter of ones, a filler of padding, or wrong."""
         name, data = tensor.name, tensor.data
         if data is None:
-            known = tensor.dtype != "int8" or name in self.grids
-            return [] if known else [Mismatch(name, "presence", "nothing", "an int8 tensor")]
+            known = tensor.dtype not in ("int8", "uint8") or name in self.grids
+            said = f"an {tensor.dtype} tensor"
+            return [] if known else [Mismatch(name, "presence", "nothing", said)]
         if name in self.constants or (not tensor.scales.size and data.dtype.kind == "i"):
             # compared, or a shape, axes or amounts of padding
             return []
@@ -338,10 +373,6 @@ def _grid(rounding: Rounding) -> Grid:
     return Grid(rounding.scales, to_int8(empty, rounding.zero_points, rounding.dtype)[1])
 
 
-def _grid_bytes(rounding: Rounding) -> tuple[bytes, bytes, str]:
-    return rounding.scales.tobytes(), rounding.zero_points.tobytes(), rounding.dtype
-
-
 def _compare_grid(name: str, grid: Grid, found: FileTensor) -> list[Mismatch]:
     zeros = found.zero_points.astype(np.int64)
     return compare_per_channel(name, "scale", grid.scales, found.scales) + compare_per_channel(
@@ -361,25 +392,5 @@ def _compare_rounded(name: str, real: Array, product: Array, found: FileTensor) 
     return _compare_bias(name, grid, steps, found)
 
 
-def _on_grid(bias: Rounding, product: Array) -> bool:
-    """Whether a bias has the scale that kernels demand, so that its integers stay as they are."""
-    if bias.dtype != "int32" or bias.zero_points.any() or bias.scales.size not in (1, product.size):
-        return False
-    return bool((np.abs(bias.scales - product) <= _BIAS_TOLERANCE * product).all())
-
-
-def _real(integers: Array, zeros: Array, rounding: Rounding) -> Array:
-    shape = [1] * integers.ndim
-    if rounding.axis is not None:
-        shape[rounding.axis] = -1
-    centered = integers.astype(np.float32) - zeros.reshape(shape)
-    real: Array = (centered * rounding.scales.reshape(shape)).astype(np.float32)
-    return real
-
-
 def _spread(values: Array, size: int) -> Array:
     return np.broadcast_to(values, (size,)) if values.size == 1 else values
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)

@@ -6,9 +6,9 @@ from edgecv.errors import ModelLoadError
 from edgecv.verify.end_to_end import Answers, end_to_end, error_gate
 from edgecv.verify.gates import GateResult, TensorRow, shortened
 from edgecv.verify.litert import KERNELS, Delegation, Interpreter, Outside
-from edgecv.verify.products import quantized_products
+from edgecv.verify.products import crooked_products, quantized_products
 from edgecv.verify.subject import Findings, Subject
-from edgecv.verify.teacher_forced import TensorError, failures, lessons
+from edgecv.verify.teacher_forced import TensorError, failures, leaves_integers, lessons
 from edgecv_converters import Plan
 from edgecv_converters.targets import load
 from edgecv_converters.tflite.xnnpack import find_outside
@@ -60,7 +60,11 @@ def _every_tensor(subject: Subject, plan: Plan) -> Findings:
     findings = Findings()
     for kernels, found in errors.items():
         findings += _of_kernels(found, kernels)
-    rest = [plan.tensors[op.outputs[0]].name for i, op in enumerate(plan.ops) if i not in alone]
+    rest = [
+        plan.tensors[op.outputs[0]].name
+        for i, op in enumerate(plan.ops)
+        if i not in alone and not leaves_integers(plan, op)
+    ]
     if rest:
         said = (
             f"{len(rest)} of {len(plan.ops)} operators are compared end to end only, for want of a"
@@ -115,7 +119,10 @@ def _delegate(plan: Plan, counted: Delegation) -> GateResult:
 
 
 def _arithmetic(subject: Subject, plan: Plan | None, counted: Delegation) -> Findings:
-    """Share of the multiply-accumulates in int8; a float island in a quantized product fails."""
+    """Share of the multiply-accumulates in int8; a float island in a quantized product fails.
+
+    But for products that the plan names and that no integer kernel takes: right operands with a zero point.
+    """
     total = sum(product.macs for product in counted.products)
     if not total:
         return Findings()
@@ -124,29 +131,36 @@ def _arithmetic(subject: Subject, plan: Plan | None, counted: Delegation) -> Fin
     said = f"{share:.1%} of {total:,} multiply-accumulates in int8"
     if plan is None:
         return Findings((GateResult("int8_arithmetic", True, said, share),))
+    excused = crooked_products(subject.model).intersection(plan.float_products)
     nodes = {plan.tensors[op.outputs[0]].name: op.sources for op in plan.ops}
+    floats = [p for p in counted.products if not p.integer]
+    known = [p for p in floats if excused.intersection(nodes.get(p.tensor, ()))]
     islands = [
         f"{p.operator} {p.tensor!r} computes in float what the source quantizes"
-        for p in counted.products
-        if not p.integer and any(quantized.get(node) for node in nodes.get(p.tensor, ()))
+        for p in floats
+        if p not in known and any(quantized.get(node) for node in nodes.get(p.tensor, ()))
     ]
+    if known:
+        said += f", in float for their zero points {len(known)} of {len(counted.products)} products (see the warnings)"
+    counting = share + sum(p.macs for p in known) / total
     everything = all(quantized.values())
-    passed = not islands and (share >= _INT8_SHARE or not everything)
+    passed = not islands and (counting >= _INT8_SHARE or not everything)
     warnings: tuple[str, ...] = ()
-    if share < _INT8_SHARE and not everything:
-        floats = [node for node, is_quantized in quantized.items() if not is_quantized]
+    if counting < _INT8_SHARE and not everything:
+        plain = [node for node, is_quantized in quantized.items() if not is_quantized]
         warnings = (
-            f"{1 - share:.1%} of the multiply-accumulates run in float: the source does not quantize"
-            f" {shortened(floats)}",
+            f"{1 - counting:.1%} of the multiply-accumulates run in float: the source does not quantize"
+            f" {shortened(plain)}",
         )
     detail = f"{said}; {shortened(islands)}" if islands else said
-    limit = _INT8_SHARE if everything else None
+    limit = _INT8_SHARE if everything and not known else None
     return Findings((GateResult("int8_arithmetic", passed, detail, share, limit),), warnings)
 
 
 def _answers(subject: Subject, interpreter: Interpreter) -> Answers:
-    found = [interpreter.run(feed) for feed in subject.feeds(interpreter.inputs)]
-    return subject.answers(found, interpreter.outputs)
+    inputs = subject.edge(interpreter.inputs, "inputs")
+    found = [interpreter.run(feed) for feed in subject.feeds(inputs)]
+    return subject.answers(found, subject.edge(interpreter.outputs, "outputs"))
 
 
 def _end_to_end(subject: Subject, answers: Answers, builtin: Answers | None) -> Findings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,13 @@ from edgecv.verify.source import Array
 __all__ = ["FileModel", "FileOperator", "FileTensor", "read_tflite"]
 
 #: Types whose elements are compared; constants of others count as absent.
-_DTYPES = ("float32", "int8", "uint8", "int16", "int32", "int64")
+_DTYPES = ("float16", "float32", "int8", "uint8", "int16", "int32", "int64")
+
+#: Tables of options that name an activation.
+_CLAMPING = {
+    "AddOptions", "ConcatenationOptions", "Conv2DOptions", "DepthwiseConv2DOptions", "DivOptions",
+    "FullyConnectedOptions", "MulOptions", "Pool2DOptions", "SubOptions",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +54,13 @@ class FileOperator:
         op: Name in the schema.
         inputs: Tensor names, "" where one is left out.
         outputs: Tensor names.
+        clamp: Activation that runs inside it: ``"NONE"``, ``"RELU"``, …
     """
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    clamp: str = "NONE"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,23 @@ class FileModel:
             for position, name in enumerate(operator.inputs):
                 found.setdefault(name, (operator, position))
         return found
+
+    def unpacked(self) -> FileModel:
+        """The same file as if its float16 constants were what the DEQUANTIZE behind each makes of them.
+
+        Such a tensor is float32 with float16 elements.
+        """
+        tensors, operators = dict(self.tensors), []
+        for operator in self.operators:
+            stored = self.tensors.get(operator.inputs[0]) if operator.inputs else None
+            half = stored is not None and stored.data is not None and stored.dtype == "float16"
+            if stored is None or not half or operator.op != "DEQUANTIZE":
+                operators.append(operator)
+                continue
+            name = operator.outputs[0]
+            tensors[name] = replace(tensors[name], data=stored.data)
+            tensors.pop(stored.name, None)
+        return FileModel(tensors, tuple(operators))
 
 
 def read_tflite(data: bytes) -> FileModel:
@@ -106,10 +131,9 @@ def _read(tflite: Any, data: bytes) -> FileModel:
         raise ModelLoadError(
             f"two tensors of the TFLite file are called {twice!r}", cure="Convert the model again."
         )
-    codes = _names(tflite.BuiltinOperator)
+    names = [t.name for t in tensors]
     operators = [
-        _operator(model, graph.Operators(i), codes, [t.name for t in tensors])
-        for i in range(graph.OperatorsLength())
+        _operator(tflite, model, graph.Operators(i), names) for i in range(graph.OperatorsLength())
     ]
     _check_order(operators)
     return FileModel(by_name, tuple(operators))
@@ -132,7 +156,8 @@ def _names(enumeration: type) -> dict[int, str]:
     return {code: name for name, code in vars(enumeration).items() if not name.startswith("_")}
 
 
-def _operator(model: Any, op: Any, codes: Mapping[int, str], names: list[str]) -> FileOperator:
+def _operator(tflite: Any, model: Any, op: Any, names: list[str]) -> FileOperator:
+    codes = _names(tflite.BuiltinOperator)
     code = model.OperatorCodes(op.OpcodeIndex())
     # codes up to 127 may stand in the old field alone (schema.fbs, OperatorCode)
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
@@ -142,7 +167,20 @@ def _operator(model: Any, op: Any, codes: Mapping[int, str], names: list[str]) -
         codes.get(number, str(number)),
         tuple(names[i] if i >= 0 else "" for i in inputs),
         tuple(names[i] for i in outputs),
+        _clamp(tflite, op),
     )
+
+
+def _clamp(tflite: Any, op: Any) -> str:
+    """Activation inside an operator, by its options."""
+    kind = _names(tflite.BuiltinOptions).get(op.BuiltinOptionsType(), "")
+    said = op.BuiltinOptions()
+    if kind not in _CLAMPING or said is None:
+        return "NONE"
+    options = getattr(tflite, kind)()
+    options.Init(said.Bytes, said.Pos)
+    code = options.FusedActivationFunction()
+    return _names(tflite.ActivationFunctionType).get(code, str(code))
 
 
 def _tensor(model: Any, tensor: Any, types: Mapping[int, str]) -> FileTensor:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from edgecv import artifact
 from edgecv.artifact.manifest import Manifest
-from edgecv.errors import MissingExtraError, UnsupportedError
+from edgecv.errors import MissingExtraError, ModelLoadError, UnsupportedError
 from edgecv.verify.engine_gates import engine_gates
 from edgecv.verify.gates import GateResult, VerificationReport, shortened
 from edgecv.verify.mismatch import Mismatch
@@ -25,8 +25,9 @@ from edgecv.verify.samples import Samples, make_samples
 from edgecv.verify.source import Array, read_source
 from edgecv.verify.subject import Findings, Subject
 from edgecv.verify.tflite_gates import tflite_gates
-from edgecv_converters import Plan, ReadOptions, convert_model
+from edgecv_converters import Plan, ReadOptions, WriteOptions, convert_model
 from edgecv_converters.leave_out import GROUPS, leave_out
+from edgecv_converters.onnx.float16 import store_in_float16
 
 __all__ = ["Verifier", "require_engines", "verify_artifact"]
 
@@ -105,9 +106,15 @@ class Verifier:
         """
         file = artifact.read(path)
         require_engines([file.kind])
-        mismatches = compare_parameters(path, self.source)
-        findings = Findings((_parameters(mismatches),), (*notes, *self.samples.notes))
-        if not mismatches:
+        mismatches: Sequence[Mismatch] = ()
+        try:
+            mismatches = compare_parameters(path, self.source)
+            gate = _parameters(mismatches)
+        except ModelLoadError as error:
+            # it was read, so that its digest is right: what is wrong was written so
+            gate = GateResult("parameters", False, f"{error.what}; the other gates did not run")
+        findings = Findings((gate,), (*notes, *self.samples.notes))
+        if gate.passed:
             subject = self._subject(file, plan)
             findings += (tflite_gates if file.kind == "tflite" else engine_gates)(subject)
         return VerificationReport(
@@ -127,9 +134,14 @@ class Verifier:
         left_out = file.manifest.left_out if file.manifest is not None else ()
         model, _ = leave_out(self.source, tuple(GROUPS), only=left_out)
         expected = self._outputs(model, optimize=False)
-        yardstick = [] if file.kind == "onnx" else self._outputs(model, optimize=True)
-        source = read_source(model)
-        return Subject(file, model, source, self.samples, expected, yardstick, plan)
+        subject = Subject(file, model, read_source(model), self.samples, expected, (), plan)
+        if file.manifest is not None and file.manifest.precision == "float16":
+            rounded, halves = store_in_float16(model)
+            yardstick = self._outputs(rounded, optimize=False)
+            return replace(subject, yardstick=yardstick, halves=len(halves))
+        if not subject.integer or file.kind == "onnx":
+            return subject
+        return replace(subject, yardstick=self._outputs(model, optimize=True))
 
     def _outputs(self, model: bytes, *, optimize: bool) -> list[list[Array]]:
         """Answers of a source, computed once for all targets that are made from the same."""
@@ -165,15 +177,17 @@ def verify_artifact(
     verifier = Verifier(origin.body, origin.manifest, options or VerifyOptions())
     if file.kind != "tflite":
         return verifier.verify(path, None)
-    plan = _plan(file, origin)
+    plan = _plan(file, origin, parent or {})
     notes = () if plan is not None else (_OTHER_BYTES,)
     return verifier.verify(path, plan, notes=notes)
 
 
-def _plan(file: artifact.ModelFile, origin: Origin) -> Plan | None:
+def _plan(file: artifact.ModelFile, origin: Origin, parent: Mapping[str, Any]) -> Plan | None:
     """What a TFLite file was written from, if this version of the converter writes the same bytes."""
     try:
-        converted = convert_model(origin.body, "tflite", manifest=origin.manifest)
+        converted = convert_model(
+            origin.body, "tflite", manifest=origin.manifest, write=WriteOptions.from_json(parent)
+        )
     except UnsupportedError:
         return None
     return converted.plan if converted.files[".tflite"] == file.body else None

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy.typing as npt
 
 from edgecv.artifact import ModelFile
-from edgecv.errors import EdgecvError, ModelLoadError
+from edgecv.errors import EdgecvError, ModelLoadError, UnsupportedError
+from edgecv.results import LayerTime
 from edgecv.spec.types import TensorSpec
 
 __all__ = [
+    "FLOAT_PRECISIONS",
     "Array",
     "Backend",
     "ExecutedLayer",
     "ListsLayers",
+    "ProfilesLayers",
     "engine_failed",
     "guess_layout",
     "load_failed",
+    "only_f32",
     "summarize_precision",
     "unique_names",
 ]
 
 Array = npt.NDArray[Any]
+
+#: What floating-point layers may be asked to compute in.
+FLOAT_PRECISIONS: Final = ("f32", "f16", "bf16")
 
 
 class Backend(Protocol):
@@ -48,13 +55,19 @@ class Backend(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
-    def __init__(self, model: ModelFile, *, threads: int) -> None:
+    def __init__(self, model: ModelFile, *, threads: int, float_precision: str = "f32") -> None:
         """Load *model*.
+
+        Args:
+            model: The file.
+            threads: Threads of the engine, at least 1.
+            float_precision: One of :data:`FLOAT_PRECISIONS`.
 
         Raises:
             MissingExtraError: The engine is not installed.
             ModelLoadError: The engine refuses the file.
-            UnsupportedError: The file needs something that edgecv does not do with this engine.
+            UnsupportedError: The file or the precision needs something that edgecv does not do with
+                this engine.
         """
 
     @classmethod
@@ -81,6 +94,13 @@ class Backend(Protocol):
             E.g. ``"int8 (20/20 conv, 1/1 linear)"``; ``"unknown"`` where the engine does not say.
         """
 
+    def clone(self) -> Self:
+        """The same model for another thread, with buffers of its own; each is closed by itself.
+
+        Raises:
+            ModelLoadError: The engine failed.
+        """
+
     def close(self) -> None:
         """Give the memory back; no other method is called afterwards."""
 
@@ -105,6 +125,32 @@ class ListsLayers(Protocol):
 
     def executed_layers(self) -> tuple[ExecutedLayer, ...]:
         """Every layer that carries the arithmetic, in execution order."""
+
+
+@runtime_checkable
+class ProfilesLayers(Protocol):
+    """A backend whose engine says how long each layer takes."""
+
+    def profile_layers(self, feeds: Mapping[str, Array], runs: int) -> tuple[LayerTime, ...]:
+        """Mean wall time per call of every layer that executed, in execution order.
+
+        Args:
+            feeds: As :meth:`Backend.infer` takes them.
+            runs: Calls, at least 1.
+        """
+
+
+def only_f32(engine: str, float_precision: str) -> None:
+    """Refuse another precision than f32 for an engine that cannot be told one.
+
+    Raises:
+        UnsupportedError: *float_precision* is something else.
+    """
+    if float_precision != "f32":
+        raise UnsupportedError(
+            f"{engine} cannot be told to compute in {float_precision}",
+            cure="Use float_precision='f32', or the backend 'openvino'.",
+        )
 
 
 def load_failed(engine: str, error: BaseException) -> EdgecvError:

@@ -1,10 +1,11 @@
-"""LiteRT (``ai-edge-litert``), and the legacy ``tflite-runtime`` through the same calls."""
+"""LiteRT (``ai-edge-litert``); legacy ``tflite-runtime`` and ``tensorflow.lite`` through the same calls."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
@@ -12,14 +13,26 @@ from edgecv.artifact import ModelFile
 from edgecv.artifact.flatbuffer import check_flatbuffer
 from edgecv.errors import InputError
 from edgecv.spec.types import QuantParams, TensorSpec
-from edgecv_runtimes.base import Array, engine_failed, guess_layout, load_failed, unique_names
+from edgecv_runtimes.base import (
+    Array,
+    engine_failed,
+    guess_layout,
+    load_failed,
+    only_f32,
+    unique_names,
+)
 from edgecv_runtimes.quiet import import_litert
 
 __all__ = ["LiteRTBackend"]
 
 #: What the interpreter raises, measured with 300 mutations of a file (UnicodeDecodeError is a ValueError).
 _ERRORS: Final = (ValueError, RuntimeError, MemoryError, TypeError, KeyError)
-_PACKAGES: Final = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
+#: Module of the interpreter → its package.
+_PACKAGES: Final = {
+    "ai_edge_litert": "ai-edge-litert",
+    "tflite_runtime": "tflite-runtime",
+    "tensorflow": "tensorflow",
+}
 #: Conversions and shape arithmetic say nothing about the precision of the arithmetic.
 _NO_ARITHMETIC: Final = frozenset(
     {"DELEGATE", "QUANTIZE", "DEQUANTIZE", "CAST", "SHAPE", "RESHAPE", "TRANSPOSE", "SPLIT"}
@@ -36,11 +49,12 @@ class LiteRTBackend:
     name: ClassVar[str] = "litert"
     kinds: ClassVar[tuple[str, ...]] = ("tflite",)
 
-    def __init__(self, model: ModelFile, *, threads: int) -> None:
+    def __init__(self, model: ModelFile, *, threads: int, float_precision: str = "f32") -> None:
+        only_f32("LiteRT's Python API", float_precision)
         engine = import_litert()
-        if engine.__name__.startswith("tflite_runtime") and model.state != "intact":
-            # the legacy engine verifies nothing: a damaged file kills the process
-            check_flatbuffer(model.body)
+        if engine.__name__.startswith("tflite_runtime"):
+            # the legacy engine verifies nothing and aborts on some sound files, too
+            check_flatbuffer(model.body, legacy=True)
         try:
             self._interpreter = engine.Interpreter(model_content=model.body, num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -48,20 +62,17 @@ class LiteRTBackend:
             self.outputs, self._output_indices = _edge(self._interpreter.get_output_details())
         except _ERRORS as error:
             raise load_failed("LiteRT", error) from error
+        # the interpreter refers to the same bytes
+        self._model, self._threads = model, threads
         self._lock = threading.Lock()
 
     @classmethod
     def version(cls) -> str:
-        """Version of the package, with its name when it is the legacy one."""
-        # not at the top: it takes as long to import as the engine
-        from importlib.metadata import PackageNotFoundError, version
-
-        package = _PACKAGES[import_litert().__name__.split(".")[0]]
-        try:
-            number = version(package)
-        except PackageNotFoundError:
-            return "unknown"
-        return number if package == "ai-edge-litert" else f"{number} ({package})"
+        """Version of the package, with its name where it is not LiteRT."""
+        # not importlib.metadata, which takes a third as long to import as the engine
+        name = import_litert().__name__.split(".")[0]
+        number = str(getattr(sys.modules[name], "__version__", "unknown"))
+        return number if name == "ai_edge_litert" else f"{number} ({_PACKAGES[name]})"
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the model once; see :class:`~edgecv_runtimes.base.Backend`."""
@@ -83,9 +94,12 @@ class LiteRTBackend:
         details = getattr(self._interpreter, "_get_ops_details", None)
         if details is None:
             return "unknown"
-        with self._lock:
-            ops: list[dict[str, Any]] = details()
-            types = {t["index"]: np.dtype(t["dtype"]).name for t in _tensors(self._interpreter)}
+        try:
+            with self._lock:
+                ops: list[dict[str, Any]] = details()
+                types = {t["index"]: np.dtype(t["dtype"]).name for t in _tensors(self._interpreter)}
+        except UnicodeDecodeError:  # a name inside a stranger's file
+            return "unknown"
         partitions = sum(op["op_name"] == "DELEGATE" for op in ops)
         precisions = [_precision(op, types) for op in ops if op["op_name"] not in _NO_ARITHMETIC]
         if not precisions:
@@ -95,6 +109,10 @@ class LiteRTBackend:
         text = f"{most} ({number} of {len(precisions)} ops"
         text += "".join(f", {count} {precision}" for precision, count in rest)
         return f"{text}, {partitions} XNNPACK partition{'' if partitions == 1 else 's'})"
+
+    def clone(self) -> Self:
+        """Another interpreter on the same bytes."""
+        return type(self)(self._model, threads=self._threads)
 
     def close(self) -> None:
         """Free the interpreter."""

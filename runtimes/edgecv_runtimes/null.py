@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -20,13 +20,13 @@ class NullBackend:
     name: ClassVar[str] = "null"
     kinds: ClassVar[tuple[str, ...]] = ("tflite", "openvino", "onnx")
 
-    def __init__(self, model: ModelFile, *, threads: int) -> None:
+    def __init__(self, model: ModelFile, *, threads: int, float_precision: str = "f32") -> None:
         if model.manifest is None or not model.manifest.inputs:
             raise UnsupportedError(
                 "the null backend reads shapes from the manifest, and there is none",
                 cure="Use a file that edgecv converted.",
             )
-        del threads  # nothing runs
+        del threads, float_precision  # nothing runs
         self.inputs, self.outputs = model.manifest.inputs, model.manifest.outputs
 
     @classmethod
@@ -42,6 +42,10 @@ class NullBackend:
     def executed_precision(self) -> str:
         """Nothing executes."""
         return "nothing"
+
+    def clone(self) -> Self:
+        """Itself: it has no buffers."""
+        return self
 
     def close(self) -> None:
         """Nothing to give back."""

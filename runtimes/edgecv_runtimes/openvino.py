@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 
 from edgecv.artifact import ModelFile
 from edgecv.errors import ModelLoadError, UnsupportedError
+from edgecv.results import LayerTime
 from edgecv.spec.types import TensorSpec
 from edgecv_runtimes.base import (
     Array,
@@ -72,23 +74,24 @@ class OpenVINOBackend:
     name: ClassVar[str] = "openvino"
     kinds: ClassVar[tuple[str, ...]] = ("openvino", "onnx")
 
-    def __init__(self, model: ModelFile, *, threads: int) -> None:
+    def __init__(self, model: ModelFile, *, threads: int, float_precision: str = "f32") -> None:
         self._ov = import_openvino()
-        core = self._ov.Core()
+        self._model = model
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": float_precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+        }
         try:
-            if model.kind == "openvino":
-                network = core.read_model(model.body, model.weights or b"")
-            else:
-                network = core.read_model(model.body)
-            _bind_batch(network)
+            core, network = self._read()
             self.inputs = _edge(network.inputs)
             self.outputs = _edge(network.outputs)
             self._products = _products(network)
-            keep_residual_roundings(self._ov, network)
         except _ERRORS as error:
             raise load_failed("OpenVINO", error) from error
         self._note = ""
-        self._compiled = self._compile(core, network, threads)
+        self._compiled = self._compile(core, network, self._settings)
         self._local = threading.local()
 
     @classmethod
@@ -142,17 +145,52 @@ class OpenVINOBackend:
                 layers.append(ExecutedLayer(name, kind or self._products[name], precision))
         return tuple(layers)
 
+    def profile_layers(self, feeds: Mapping[str, Array], runs: int) -> tuple[LayerTime, ...]:
+        """Mean wall time of every layer that executed, from a model compiled to count."""
+        core, network = self._read()
+        counting = self._compile(core, network, {**self._settings, "PERF_COUNT": True})
+        request = counting.create_infer_request()
+        ordered = [np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs]
+        total: dict[str, float] = {}
+        kinds: dict[str, str] = {}
+        try:
+            request.infer(ordered)  # the first call allocates
+            for _ in range(runs):
+                request.infer(ordered)
+                for layer in request.get_profiling_info():
+                    if layer.status == layer.Status.EXECUTED:
+                        name = str(layer.node_name)
+                        kinds[name] = f"{layer.node_type} {layer.exec_type}"
+                        total[name] = total.get(name, 0.0) + layer.real_time.total_seconds()
+        except _ERRORS as error:
+            raise engine_failed("OpenVINO", error) from error
+        return tuple(
+            LayerTime(name, kinds[name].split()[0], 1e3 * time_s / runs, _executed(kinds[name]))
+            for name, time_s in total.items()
+        )
+
+    def clone(self) -> Self:
+        """The same compiled model: every thread has a request of its own anyway."""
+        other = copy.copy(self)
+        other._local = threading.local()
+        return other
+
     def close(self) -> None:
         """Free the requests of all threads and the compiled model."""
-        del self._local, self._compiled
+        del self._local, self._compiled, self._model
 
-    def _compile(self, core: Any, network: Any, threads: int) -> Any:
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-        }
+    def _read(self) -> tuple[Any, Any]:
+        """A core and the network as it will be compiled."""
+        core = self._ov.Core()
+        if self._model.kind == "openvino":
+            network = core.read_model(self._model.body, self._model.weights or b"")
+        else:
+            network = core.read_model(self._model.body)
+        _bind_batch(network)
+        keep_residual_roundings(self._ov, network)
+        return core, network
+
+    def _compile(self, core: Any, network: Any, settings: dict[str, Any]) -> Any:
         try:
             return core.compile_model(network, "CPU", settings)
         except _ERRORS as error:
@@ -226,6 +264,11 @@ def _products(network: Any) -> dict[str, str]:
         for node in network.get_ordered_ops()
         if node.get_type_name() in _PRODUCTS
     }
+
+
+def _executed(kind: str) -> str:
+    """Precision at the end of an implementation's name, e.g. ``brgconv_avx512_vnni_I8``."""
+    return _PRECISIONS.get(kind.rpartition("_")[2].lower(), "")
 
 
 def _text(info: Any, key: str) -> str:

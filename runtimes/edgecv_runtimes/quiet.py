@@ -14,9 +14,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from types import ModuleType
 
-from edgecv.errors import MissingExtraError, UnsupportedError
+from edgecv.errors import EdgecvError, MissingExtraError, UnsupportedError
 
 __all__ = ["import_litert", "import_onnxruntime", "import_openvino"]
 
@@ -52,35 +53,46 @@ def import_onnxruntime() -> ModuleType:
 
 
 def import_litert() -> ModuleType:
-    """Import the TFLite interpreter: ``ai_edge_litert``, else the legacy ``tflite_runtime``.
+    """Import a TFLite interpreter: ``ai_edge_litert``, else the legacy ``tflite_runtime``, else TensorFlow's.
 
     Returns:
         A module with the class ``Interpreter``.
 
     Raises:
-        MissingExtraError: Neither package is installed.
+        MissingExtraError: None of the packages is installed.
         UnsupportedError: Only the legacy package is there, beside NumPy 2: it imports, and then its
             interpreter cannot be constructed.
     """
     try:
         return _import("ai_edge_litert.interpreter", package="ai-edge-litert", extra="litert")
-    except MissingExtraError as absent:
-        try:
-            legacy = _import(
-                "tflite_runtime.interpreter", package="tflite-runtime", extra="tflite-runtime"
-            )
-        except MissingExtraError:
-            # name only the package that most boards want
-            raise absent from None
-    import numpy as np
+    except MissingExtraError as error:
+        # name only the package that most boards want
+        absent: EdgecvError = error
+    try:
+        legacy = _import(
+            "tflite_runtime.interpreter", package="tflite-runtime", extra="tflite-runtime"
+        )
+    except MissingExtraError:
+        pass
+    else:
+        import numpy as np
 
-    if int(np.__version__.split(".")[0]) >= 2:
-        raise UnsupportedError(
+        if int(np.__version__.split(".")[0]) < 2:
+            return legacy
+        absent = UnsupportedError(
             f"the installed tflite-runtime needs numpy<2, and numpy {np.__version__} is installed",
             cure="Install the current engine with: pip install 'edgecv[litert]'"
             " (or, on 32-bit Arm: pip install 'edgecv[tflite-runtime]').",
         )
-    return legacy
+    # its C++ part logs every start, and each interpreter warns that it will move to LiteRT; errors stay
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+    try:
+        return _import(
+            "tensorflow.lite.python.interpreter", package="tensorflow", extra="tensorflow"
+        )
+    except MissingExtraError:
+        raise absent from None
 
 
 def _import(module: str, *, package: str, extra: str) -> ModuleType:

@@ -21,7 +21,13 @@ BUILTIN: Final = {
     "null": "edgecv_runtimes.null:NullBackend",
     "replay": "edgecv_runtimes.replay:ReplayBackend",
 }
-_DEFAULT: Final = {"tflite": "litert", "openvino": "openvino", "onnx": "onnxruntime"}
+_DEFAULT: Final = {
+    "tflite": "litert",
+    "openvino": "openvino",
+    "onnx": "onnxruntime",
+    # an entry point like anybody's: the device side knows only its name
+    "torch": "torch",
+}
 
 
 def backend_names() -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import zipfile
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -56,8 +58,8 @@ class ReplayBackend:
     name: ClassVar[str] = "replay"
     kinds: ClassVar[tuple[str, ...]] = ("tflite", "openvino", "onnx")
 
-    def __init__(self, model: ModelFile, *, threads: int) -> None:
-        del threads  # nothing runs
+    def __init__(self, model: ModelFile, *, threads: int, float_precision: str = "f32") -> None:
+        del threads, float_precision  # nothing runs
         if model.manifest is None or not model.manifest.inputs or model.path is None:
             raise UnsupportedError(
                 "the replay backend needs the path of a file with a manifest",
@@ -66,9 +68,10 @@ class ReplayBackend:
         self.inputs, self.outputs = model.manifest.inputs, model.manifest.outputs
         path = recording_path(model.path)
         try:
-            with np.load(path, allow_pickle=False) as content:
+            # the bytes, not the path: numpy leaves the file open where it is damaged
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as content:
                 self._answers: dict[str, Array] = dict(content)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise ModelLoadError(
                 f"its recording '{path}' cannot be read: {error}",
                 cure="Make one with edgecv_runtimes.replay.record.",
@@ -97,6 +100,10 @@ class ReplayBackend:
     def executed_precision(self) -> str:
         """Nothing executes."""
         return "recorded"
+
+    def clone(self) -> Self:
+        """Another reader of the same recording."""
+        return copy.copy(self)
 
     def close(self) -> None:
         """Forget the recording."""

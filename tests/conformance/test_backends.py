@@ -67,6 +67,9 @@ def test_answers_are_the_models(case: Case) -> None:
 def test_executed_precision_is_the_files(case: Case) -> None:
     with case.open() as runtime:
         said = runtime.info.precision
+    if case.foreign:
+        assert said
+        return
     # ONNX Runtime keeps this last layer in float: its output goes straight to a float
     mixed = said.startswith("mixed: int8") and case.backend == "onnxruntime"
     assert said.startswith(case.precision) or (case.precision == "int8" and mixed), said
@@ -123,7 +126,7 @@ def test_other_names_are_refused(case: Case, runtime: Runtime, names: list[str])
 def test_other_shapes_are_refused(case: Case, runtime: Runtime) -> None:
     feed = case.feed(runtime)
     wrong = {
-        "one picture at a time": np.repeat(feed, 2, axis=0),
+        "It is empty": feed[:0],
         r"x\[np.newaxis\]": feed[0],
         "does not fit the input 'input'": feed[:, :-1],
         "does not fit the input": feed[..., np.newaxis],
@@ -270,8 +273,7 @@ def test_an_open_batch_is_bound_to_one(backend: str) -> None:
         assert spec.shape == (1, 3, tiny_models.HEIGHT, tiny_models.WIDTH)
         x = np.zeros(spec.shape, np.float32)
         assert runtime.infer(x)["logits"].shape == (1, 3)
-        with pytest.raises(InputError, match="one picture at a time"):
-            runtime.infer(np.repeat(x, 2, axis=0))
+        assert runtime.infer(np.repeat(x, 2, axis=0))["logits"].shape == (2, 3)
 
 
 def test_every_backend_keeps_the_protocol() -> None:

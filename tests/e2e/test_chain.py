@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tampering import copy_files, open_copy
 
 from edgecv.artifact import read
 from edgecv.train.folder import RUN_FILES
@@ -74,6 +75,54 @@ def test_evaluate_compares_with_the_first_model(cli: Cli, artifacts: Path, train
     assert done.returncode == 0, done.stderr
     assert "paired" in done.stdout
     assert "McNemar" in done.stdout
+    # twelve pictures decide nothing at one point, and without --max-drop nothing depends on it
+    assert "at most 1 point lost: undecided" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("points", "code", "outcome"), [(90, 0, "passed"), (1, 3, "undecided")], ids=str
+)
+def test_max_drop_is_a_gate(
+    cli: Cli, artifacts: Path, trained: Path, tmp_path: Path, points: int, code: int, outcome: str
+) -> None:
+    models, out = (
+        [artifacts / "model.float.onnx", artifacts / "model.int8.onnx"],
+        tmp_path / "e.json",
+    )
+    done = cli(
+        "evaluate", *models, "--data", trained / "data.json", "--max-drop", points, "--json", out
+    )
+    assert done.returncode == code, done.stderr
+    assert f"lost: {outcome}" in done.stdout
+    record = json.loads(out.read_text())["paired"][0]["non_inferiority"]
+    assert (record["outcome"], record["margin"]) == (outcome, points / 100)
+    needed = record["needed_pictures"]
+    assert (needed is None) == (outcome == "passed")
+    if needed is not None:
+        assert f"about {needed} of this kind" in done.stdout
+        assert f"{needed} pictures" in done.stderr
+
+
+def test_a_model_that_loses_more_fails_the_gate(
+    cli: Cli, artifacts: Path, trained: Path, tmp_path: Path
+) -> None:
+    copy = open_copy(copy_files(artifacts / "model.int8.onnx", tmp_path))
+    copy.array("fc.weight/int")[:] *= -1
+    copy.save()
+    models = [artifacts / "model.int8.onnx", copy.path, artifacts / "model.float.onnx"]
+    done = cli("evaluate", *models, "--data", trained / "data.json", "--max-drop", 2)
+    assert done.returncode == 1, done.stdout
+    assert "at most 2 points lost: failed" in done.stdout
+    # what failed decides, though the other comparison is undecided
+    assert "at most 2 points lost: undecided" in done.stdout
+    assert "loses more top-1 than accepted" in done.stderr
+
+
+def test_max_drop_needs_a_reference(cli: Cli, artifacts: Path, trained: Path) -> None:
+    model = artifacts / "model.int8.onnx"
+    done = cli("evaluate", model, "--data", trained / "data.json", "--max-drop", 1)
+    assert done.returncode == 2
+    assert "edgecv evaluate FLOAT INT8" in done.stderr
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -85,6 +134,20 @@ def test_predict_names_the_class(cli: Cli, artifacts: Path, squares: Path, name:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [a["predictions"][0]["label"] for a in answers] == ["red", "blue"]
     assert sum(p["score"] for p in answers[0]["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_checkpoints_of_a_run_are_models_too(
+    cli: Cli, trained: Path, artifacts: Path, squares: Path
+) -> None:
+    """The reference, by the same commands: torch runs what training left behind."""
+    qat, picture = trained / "qat.safetensors", squares / "red" / "0.png"
+    told = json.loads(cli("info", qat, "--json").stdout)
+    assert (told["backend"], told["check"]) == ("torch", "intact")
+    answer = json.loads(cli("predict", qat, picture, "--json").stdout)
+    assert answer["predictions"][0]["label"] == "red"
+    done = cli("evaluate", qat, artifacts / "model.int8.onnx", "--data", squares)
+    assert done.returncode == 0, done.stderr
+    assert "agreement 100.00 %" in done.stdout
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from edgecv.artifact import read
+from edgecv.bench import BenchOptions
 from edgecv.data import load_json
+from edgecv.demo.pipeline import DemoOptions, run_demo
 from edgecv.train.folder import RUN_FILES
 
 pytestmark = pytest.mark.slow
@@ -83,3 +86,30 @@ def test_a_second_demo_needs_overwrite(cli: Cli, demo: Path) -> None:
     assert done.returncode == 2
     assert "--overwrite" in done.stderr
     assert (demo / "report.json").read_bytes() == before
+
+
+def test_a_net_with_islands_is_as_near_torch_as_rounding_allows(tmp_path: Path) -> None:
+    """MobileViT, hardly trained: what the gates on logits say does not depend on its accuracy."""
+    options = DemoOptions.of("mobilevit_xxs")
+    options = dataclasses.replace(
+        options,
+        pictures=dataclasses.replace(options.pictures, train_per_digit=1, held_out_per_digit=1),
+        recipe=dataclasses.replace(
+            options.recipe, epochs=2, qat_epochs=1, calibration_pictures=128, threads=1
+        ),
+        bench=BenchOptions(runs=50, blocks=1, max_seconds=1.0),
+    )
+    said: list[str] = []
+    result = run_demo(tmp_path, options, step=said.append, note=said.append)
+    gates = {gate.name: gate for gate in result.gates}
+    assert len(gates) == 12
+    for engine in ("litert", "openvino", "onnxruntime"):
+        for promise in ("logits as near torch", "every disagreement"):
+            (gate,) = (
+                gate for name, gate in gates.items() if name.startswith(f"{engine}: {promise}")
+            )
+            assert gate.passed, (gate.name, gate.detail)
+    notes = result.report.notes
+    assert any(note.startswith("openvino is compared with torch without the 77") for note in notes)
+    assert not any(note.startswith("litert is compared with torch without") for note in notes)
+    assert sum("of a half rounded the other way, 112 pictures" in note for note in notes) == 3

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import edgecv
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: Bold line that opens a block → the block's lines.
@@ -81,9 +83,14 @@ def test_i_have_a_raspberry_pi(artifacts: Path, squares: Path, tmp_path: Path) -
 
 def test_i_have_somebodys_tflite(outside_data: Path, tmp_path: Path) -> None:
     shutil.copy(outside_data / "models" / "vww_96_int8.tflite", tmp_path / "theirs.tflite")
+    shutil.copy(outside_data / "images" / "cat.bmp", tmp_path / "photo.png")
+    (tmp_path / "labels.txt").write_text("no person\nperson\n")
     printed = run_lines(OPENING["I have somebody's .tflite"], tmp_path)
-    assert "int8" in printed
-    assert "(1, 96, 96, 3)" in printed
+    assert "int8 1x96x96x3" in printed
+    assert "suggests pixels / 255 ('unit')" in printed
+    assert "no person" in printed
+    with edgecv.Runtime(tmp_path / "ours.tflite") as runtime:
+        assert runtime.info.labels == ("no person", "person")
 
 
 @pytest.mark.slow

@@ -59,10 +59,24 @@ def test_it_holds_the_three_packages_and_their_data(wheel: Path) -> None:
     }
     for needed in (
         "edgecv/py.typed", "edgecv/artifact/manifest-1.schema.json", "edgecv/report/templates/report.html.j2",
-        "edgecv_converters/targets/tflite.json",
+        "edgecv_converters/targets/tflite.json", "edgecv/selftest/digits.zip",
     ):  # fmt: skip
         assert needed in names
-    assert not [name for name in names if "test" in name or name.endswith(".pyc")]
+    unwanted = ("tests/", "/test_", ".pyc")
+    assert not [name for name in names if any(part in name for part in unwanted)]
+
+
+def test_the_selftest_passes_on_a_board(board: Path) -> None:
+    told = json.loads(call("venv/bin/edgecv", "selftest", "--json", cwd=board))
+    assert told["passed"] is True
+    litert, *others = told["engines"]
+    assert (litert["backend"], litert["state"]) == ("litert", "passed")
+    assert (litert["right"], litert["difference"]) == (litert["pictures"], 0)
+    assert "int8" in litert["precision"]
+    assert [other["state"] for other in others] == ["absent"] * len(others)
+    assert [other["cure"] for other in others] == [
+        f"Install it with: pip install 'edgecv[{name}]'" for name in ("openvino", "onnxruntime")
+    ]
 
 
 def test_it_runs_on_a_board(board: Path, artifacts: Path, squares: Path) -> None:

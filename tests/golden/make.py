@@ -17,17 +17,21 @@ from edgecv import artifact
 from edgecv.artifact.document import encode
 
 HERE = Path(__file__).parent
-SUFFIXES = {"tflite": ".tflite", "openvino": ".xml", "onnx": ".onnx"}
+SUFFIXES = {"tflite": ".tflite", "openvino": ".xml", "onnx": ".onnx", "torch": ".safetensors"}
 METADATA = b'{"task":"classify","names":{"0":"ant"}}'
 
 
 def main() -> None:
+    # unsigned: what the environment of the legacy engine, which has no onnx, runs beside the int8 file
+    (HERE / "tiny.float32.tflite").write_bytes(tiny_models.tflite("float32"))
     for kind, suffix in SUFFIXES.items():
         weights = None
         if kind == "tflite":
             body = tiny_models.tflite("int8")
         elif kind == "onnx":
             body = tiny_models.onnx_model("int8")
+        elif kind == "torch":
+            body = tiny_models.safetensors()
         else:
             body, weights = tiny_models.openvino("int8")
             (HERE / "tiny.int8.bin").write_bytes(weights)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,14 @@ class Case:
         precision: Of the file.
         tolerance: Largest difference of a logit from the float reference; None when the backend does
             not compute.
+        foreign: Of another package, whose engine may execute a file in its own way.
     """
 
     backend: str
     kind: str
     precision: str
     tolerance: float | None
+    foreign: bool = False
 
     def __str__(self) -> str:
         return f"{self.backend}-{self.kind}-{self.precision}"
@@ -72,6 +76,10 @@ def picture(seed: int = 0) -> Array:
 def sealed(kind: str, precision: str) -> artifact.Source:
     """The tiny classifier with its manifest."""
     weights = None
+    if kind == "torch":
+        import tiny_torch
+
+        return tiny_torch.checkpoint(precision)
     if kind == "tflite":
         body = tiny_models.tflite(precision)
     elif kind == "onnx":
@@ -80,6 +88,15 @@ def sealed(kind: str, precision: str) -> artifact.Source:
         body, weights = tiny_models.openvino(precision)
     data = artifact.seal(kind, body, weights, tiny_models.manifest(kind, precision))
     return data if weights is None else (data, weights)
+
+
+def _named_by(text: str) -> tuple[Case, ...]:
+    """Cases of a backend that another package brings: ``name:kind:precision:tolerance,…``."""
+    fields = (entry.strip().split(":") for entry in text.split(",") if entry.strip())
+    return tuple(
+        Case(name, kind, precision, float(tolerance), foreign=True)
+        for name, kind, precision, tolerance in fields
+    )
 
 
 #: int8 logits lie on a grid of 0.03; the grids before it add about as much again.
@@ -93,4 +110,10 @@ CASES = (
     Case("onnxruntime", "onnx", "float32", 1e-5),
     Case("onnxruntime", "onnx", "int8", _INT8),
     Case("null", "tflite", "int8", None),
+    *(
+        (Case("torch", "torch", "float32", 1e-5), Case("torch", "torch", "int8", _INT8))
+        if find_spec("torch")
+        else ()
+    ),
+    *_named_by(os.environ.get("EDGECV_CASES", "")),
 )

@@ -10,6 +10,7 @@ import onnx
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from onnx import helper
 
+from edgecv.artifact.flatbuffer import check_flatbuffer
 from edgecv.verify.litert import Interpreter as CountingInterpreter
 from edgecv_converters import Converted, convert_model
 from edgecv_runtimes.quiet import import_onnxruntime
@@ -47,6 +48,7 @@ def delegation(tflite: bytes) -> Delegation:
 
 
 def run_tflite(tflite: bytes, inputs: list[np.ndarray], kernels: str) -> list[np.ndarray]:
+    check_flatbuffer(tflite)  # whatever the converter writes is sound
     engine = interpreter(tflite, kernels)
     for detail, data in zip(engine.get_input_details(), inputs, strict=True):
         engine.set_tensor(detail["index"], data)

@@ -89,7 +89,9 @@ class OnnxModel:
             numpy_helper.from_array(data, name) for name, data in self.constants.items()
         ]
         graph = helper.make_graph(self.nodes, "graph", self.inputs, self.outputs, initializers)
-        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.example", 1)]
+        domains = dict.fromkeys(node.domain for node in self.nodes if node.domain)
+        opsets = [helper.make_opsetid("", self.opset)]
+        opsets += [helper.make_opsetid(domain, 1) for domain in domains]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def bytes(self, *, check: bool = True) -> bytes:

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import flatbuffers
 import numpy as np
-import onnx
-from ai_edge_litert import schema_py_generated as schema
-from onnx import TensorProto, helper, numpy_helper
 
+from edgecv import artifact
 from edgecv.artifact import Manifest, Preprocess, QuantizerRecord
 from edgecv.spec import INPUT_QUANT, QuantParams, TensorSpec, quantize
 from edgecv_runtimes.quiet import import_openvino
+
+#: The environment of the legacy engine has neither; it runs the golden TFLite files.
+LEGACY = find_spec("ai_edge_litert") is None
+if not LEGACY:
+    import onnx
+    from ai_edge_litert import schema_py_generated as schema
+    from onnx import TensorProto, helper, numpy_helper
+    from tflite_graph import TFLiteGraph
 
 HEIGHT, WIDTH, CHANNELS, CLASSES = 8, 6, 4, 3
 LABELS = ("ant", "great white shark", "<script>")
@@ -80,67 +87,11 @@ def manifest(kind: str, precision: str) -> Manifest:
 # --- TFLite -------------------------------------------------------------------------------------
 
 
-class _TFLite:
-    """Collects tensors and operators of one graph."""
-
-    def __init__(self) -> None:
-        self.model = schema.ModelT()
-        self.model.version = 3
-        self.model.description = "tiny"
-        self.model.buffers = [schema.BufferT()]
-        self.model.operatorCodes = []
-        self.graph = schema.SubGraphT()
-        self.graph.tensors, self.graph.operators = [], []
-        self.model.subgraphs = [self.graph]
-
-    def tensor(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: int,
-        data: Array | None = None,
-        scale: Any = None,
-        zero_point: Any = None,
-        axis: int = 0,
-    ) -> int:
-        tensor = schema.TensorT()
-        tensor.name, tensor.shape, tensor.type = name, list(shape), dtype
-        if scale is not None:
-            tensor.quantization = schema.QuantizationParametersT()
-            tensor.quantization.scale = [float(s) for s in np.atleast_1d(scale)]
-            tensor.quantization.zeroPoint = [int(z) for z in np.atleast_1d(zero_point)]
-            tensor.quantization.quantizedDimension = axis
-        tensor.buffer = 0
-        if data is not None:
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-            self.model.buffers.append(buffer)
-            tensor.buffer = len(self.model.buffers) - 1
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
-
-    def op(
-        self, code: int, version: int, options_type: int, options: Any, inputs: Any, outputs: Any
-    ) -> None:
-        opcode = schema.OperatorCodeT()
-        opcode.builtinCode, opcode.deprecatedBuiltinCode, opcode.version = code, code, version
-        self.model.operatorCodes.append(opcode)
-        operator = schema.OperatorT()
-        operator.opcodeIndex = len(self.model.operatorCodes) - 1
-        operator.inputs, operator.outputs = list(inputs), list(outputs)
-        operator.builtinOptionsType, operator.builtinOptions = options_type, options
-        self.graph.operators.append(operator)
-
-    def pack(self, inputs: list[int], outputs: list[int]) -> bytes:
-        self.graph.inputs, self.graph.outputs = inputs, outputs
-        builder = flatbuffers.Builder(4096)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-
 def tflite(precision: str = "int8", seed: int = 1) -> bytes:
     """The classifier as TFLite, ``"int8"`` or ``"float32"``."""
-    net, w = _TFLite(), weights(seed)
+    if LEGACY:
+        return golden(precision)
+    net, w = TFLiteGraph(), weights(seed)
     if precision == "int8":
         tensors = _int8_tensors(net, w)
         version = 3
@@ -181,7 +132,13 @@ def tflite(precision: str = "int8", seed: int = 1) -> bytes:
     return net.pack([image], [logits])
 
 
-def _float_tensors(net: _TFLite, w: Weights) -> tuple[int, ...]:
+def golden(precision: str) -> bytes:
+    """The same bytes as :func:`tflite` with its first seed, as they were written once."""
+    path = Path(__file__).parents[1] / "golden" / f"tiny.{precision}.tflite"
+    return artifact.read(path).body
+
+
+def _float_tensors(net: TFLiteGraph, w: Weights) -> tuple[int, ...]:
     f32, i32 = schema.TensorType.FLOAT32, schema.TensorType.INT32
     return (
         net.tensor("input", (1, HEIGHT, WIDTH, 3), f32),
@@ -196,7 +153,7 @@ def _float_tensors(net: _TFLite, w: Weights) -> tuple[int, ...]:
     )
 
 
-def _int8_tensors(net: _TFLite, w: Weights) -> tuple[int, ...]:
+def _int8_tensors(net: TFLiteGraph, w: Weights) -> tuple[int, ...]:
     i8, i32 = schema.TensorType.INT8, schema.TensorType.INT32
     conv, conv_scale = _weight(w.conv)
     dense = np.float32(np.abs(w.linear).max() / 127)
@@ -246,7 +203,7 @@ def _weight(weight: Array) -> tuple[Array, Array]:
 
 def tflite_add() -> bytes:
     """Two float inputs ``a`` and ``b`` of shape [1, 4]; ``sum`` = a + b."""
-    net = _TFLite()
+    net = TFLiteGraph()
     f32 = schema.TensorType.FLOAT32
     a, b, total = (net.tensor(name, (1, 4), f32) for name in ("a", "b", "sum"))
     options = schema.AddOptionsT()
@@ -362,6 +319,26 @@ def onnx_dynamic() -> bytes:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     return bytes(model.SerializeToString(deterministic=True))
+
+
+# --- safetensors ---------------------------------------------------------------------------------
+
+
+def safetensors(seed: int = 1) -> bytes:
+    """The classifier's weights, without a word about their model."""
+    from safetensors.numpy import save
+
+    w = weights(seed)
+    return bytes(
+        save(
+            {
+                "conv.weight": w.conv,
+                "conv.bias": w.conv_bias,
+                "fc.weight": w.linear,
+                "fc.bias": w.linear_bias,
+            }
+        )
+    )
 
 
 # --- OpenVINO -----------------------------------------------------------------------------------

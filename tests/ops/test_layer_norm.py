@@ -238,7 +238,7 @@ def passed(model: OnnxModel) -> Graph:
     "form", [{"rounded": "centered"}, {"rounded": "normal"}, {"axis": 1}, {"rounded": "steady"}]
 )
 def test_chains_that_are_not_fused(form: dict[str, Any]) -> None:
-    """Rounded inside, or over another dimension: what remains is refused by name, or lowered one by one."""
+    """Rounded inside, or over another dimension: what remains is lowered one by one (test_power.py)."""
     model = OnnxModel()
     y = chain(model, model.input("input", (1, 16, 16), (0.05, 3)), 16, quant=(0.03, -5), **form)
     graph = passed(model.output(y))

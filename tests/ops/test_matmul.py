@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from differential import assert_float, assert_int8, delegation, random_inputs, run_onnx, run_tflite
@@ -12,7 +14,7 @@ from onnx_models import OnnxModel
 from edgecv.errors import UnsupportedError
 from edgecv.spec.types import QuantParams
 from edgecv_converters import plan_model
-from edgecv_converters.tflite.ops.matmul import symmetric
+from edgecv_converters.tflite.ops.matmul import bridge_noise, symmetric
 
 LEFT = (0.0317, 7)
 RIGHT = (0.0213, 0)
@@ -110,6 +112,63 @@ def test_bridge_on_a_filled_grid_rounds_only_what_it_says(zero: int) -> None:
     for kernels in ("xnnpack", "builtin"):
         (found,) = run_tflite(converted.files[".tflite"], ours, kernels)
         assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+def scores(noise: float, *, weights: bool = False, zero: int = 19) -> bytes:
+    """A product whose bridge would add *noise* LSB, by the grid of its result; behind a Softmax or not."""
+    left, right = (1 / 256, -128) if weights else LEFT, (RIGHT[0], zero)
+    grids = [QuantParams(float(np.float32(scale)), point) for scale, point in (left, right)]
+    unit = bridge_noise(grids[0], grids[1], QuantParams(1.0, 0), None if weights else 16)
+    model = OnnxModel()
+    x = model.input("left", (2, 9, 16), LEFT)
+    if weights:
+        x = model.op("Softmax", [x], "weights", left)
+    y = model.input("right", (2, 16, 8), right)
+    out = (float(np.float32(unit / noise)), 3)
+    return model.output(model.op("MatMul", [x, y], "out", out)).bytes()
+
+
+@pytest.mark.parametrize("noise", [0.72, 2.0])
+def test_a_noisy_bridge_is_a_float_island_instead(noise: float) -> None:
+    """Exact, and named with its reason and the noise that it avoids."""
+    converted = assert_int8(scores(noise), lsb=1)
+    ops = [op.op for op in converted.plan.ops]
+    assert ops == ["DEQUANTIZE", "DEQUANTIZE", "BATCH_MATMUL", "QUANTIZE"]
+    assert converted.plan.float_products == ("node:out",)
+    (warning,) = converted.warnings
+    said = f"'right' has zero point 19.*would add noise of {noise:.2f} LSB"
+    assert re.search(f"MatMul 'node:out' runs in float: .*{said}", warning)
+    assert re.search(f"in float: .*{said}", converted.plan.ops[2].reason)
+    assert delegation(converted.files[".tflite"]).outside == ()
+
+
+@pytest.mark.parametrize(("noise", "zero"), [(0.68, 19), (5.0, 0)])
+def test_below_the_bar_and_without_zero_point_it_stays_in_integers(noise: float, zero: int) -> None:
+    plan = plan_model(scores(noise, zero=zero), "tflite")
+    assert plan.ops[-1].op == "BATCH_MATMUL"
+    assert (plan.float_products, plan.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(("noise", "kept"), [(0.68, 1), (0.72, 0)])
+def test_weights_that_sum_to_one_average_the_noise(noise: float, kept: int) -> None:
+    plan = plan_model(scores(noise, weights=True), "tflite")
+    assert [t.name for t in plan.tensors].count("right:symmetric") == kept
+
+
+@pytest.mark.parametrize("inner", [16, 64])
+@pytest.mark.parametrize("zero", [-13, 40])
+def test_predicted_noise_is_what_the_bridge_adds(inner: int, zero: int) -> None:
+    """Operands that fill their grids as measured: root mean square 0.15 of the span."""
+    rng = np.random.default_rng(inner + zero)
+    left, right = QuantParams(0.03125, 7), QuantParams(0.015625, zero)
+    spread = 0.15 * 255
+    integers = np.clip(np.rint(rng.normal(0, spread, (400, inner))), -127, 127)
+    other = np.clip(np.rint(rng.normal(0, spread, (inner, 50))) + zero, -128, 127) - zero
+    grid = symmetric(right)
+    rounded = np.rint(other * right.scale / grid.scale) * grid.scale
+    added = (integers * left.scale) @ (rounded - other * right.scale)
+    predicted = bridge_noise(left, right, QuantParams(1.0, 0), inner)
+    assert np.sqrt((added**2).mean()) == pytest.approx(predicted, rel=0.25)
 
 
 def attention(*, quantized: bool, key: tuple[float, int] = RIGHT) -> tuple[OnnxModel, str]:

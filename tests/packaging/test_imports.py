@@ -41,10 +41,19 @@ def test_the_runtime_loads_what_a_board_has() -> None:
     assert "numpy" in loaded
 
 
-@pytest.mark.parametrize("command", ["predict", "info", "evaluate"])
+@pytest.mark.parametrize("command", ["predict", "info", "evaluate", "adopt", "selftest"])
 def test_device_commands_load_nothing_of_a_workstation(command: str) -> None:
     code = f"import importlib; importlib.import_module('edgecv.cli.{command}').command"
     assert third_party_after(code) <= {"click", "numpy", "PIL", "defusedxml"}
+
+
+def test_foreign_metadata_is_read_with_what_a_board_has() -> None:
+    code = "from edgecv.foreign import adopt, metadata, model_info, tflite_metadata, ultralytics"
+    assert third_party_after(code) <= {"numpy", "PIL", "defusedxml"}
+
+
+def test_the_selftest_loads_what_a_board_has() -> None:
+    assert third_party_after("import edgecv.selftest") <= {"numpy", "PIL", "defusedxml"}
 
 
 def test_the_command_line_itself_needs_click_alone() -> None:

@@ -15,8 +15,8 @@ from edgecv.cli import cli
 from edgecv.spec.types import TensorSpec
 
 PUBLIC = {
-    "Classification", "ConversionResult", "EdgecvError", "Manifest", "ModelInfo", "Prediction", "Preprocess",
-    "Runtime", "TensorSpec", "__version__", "convert", "models", "quantize",
+    "Classification", "ConversionResult", "EdgecvError", "Error", "Manifest", "ModelInfo", "Prediction",
+    "Preprocess", "Profile", "Runtime", "StreamAnswer", "TensorSpec", "__version__", "convert", "models", "quantize",
 }  # fmt: skip
 
 FIELDS = {
@@ -45,17 +45,34 @@ OPTIONS = {
         "--plan",
         "--batch",
         "--shape",
+        "--io",
+        "--layout",
+        "--float16",
         "--list-ops",
         "--no-verify",
         "--verify-data",
+        "--no-measure",
         "--keep-failed",
         "--tensors",
         "--overwrite",
     },
     "verify": {"--against", "--data", "--tensors"},
-    "evaluate": {"--data", "--backend", "--threads", "--json"},
-    "predict": {"--top-k", "--json", "--backend", "--threads"},
-    "info": {"--json", "--backend", "--threads"},
+    "evaluate": {
+        "--data",
+        "--backend",
+        "--threads",
+        "--json",
+        "--labels",
+        "--preprocess",
+        "--label-map",
+    },
+    "compare": {"--data", "--max-drop", "--json", "--predictions", "--label-map"},
+    "predict": {"--top-k", "--json", "--backend", "--threads", "--labels", "--preprocess"},
+    "adopt": {"--labels", "--preprocess", "--score-kind", "--out", "--overwrite", "--backend"},
+    "info": {"--json", "--backend", "--threads", "--labels", "--preprocess"},
+    "bench": set(),
+    "selftest": {"--json", "--backend"},
+    "board": {"--json"},
 }
 
 
@@ -92,6 +109,7 @@ def test_runtime_and_convert_signatures() -> None:
     convert = inspect.signature(edgecv.convert)
     assert next(iter(convert.parameters)) == "model"
     assert {"target", "out", "overwrite", "verify", "batch", "shapes"} <= set(convert.parameters)
+    assert {"io", "layout", "float16"} <= set(convert.parameters)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecv import artifact
-from edgecv.artifact import onnx_entry, tflite_tail, xml_element
+from edgecv.artifact import onnx_entry, safetensors_header, tflite_tail, xml_element
 from edgecv.artifact.document import decode, encode
 from edgecv.errors import EdgecvError
 from edgecv.spec import QuantParams, TensorSpec
 
-KINDS = ("tflite", "openvino", "onnx")
+KINDS = ("tflite", "openvino", "onnx", "torch")
 
 text = st.text(max_size=12)
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -76,6 +76,8 @@ manifests = st.builds(
 def model(kind: str) -> tuple[bytes, bytes | None]:
     if kind == "openvino":
         return tiny_models.openvino()
+    if kind == "torch":
+        return tiny_models.safetensors(), None
     return (tiny_models.tflite() if kind == "tflite" else tiny_models.onnx_model()), None
 
 
@@ -121,7 +123,8 @@ def sealed_model(kind: str) -> tuple[bytes, bytes | None]:
 @given(st.binary(max_size=300))
 def test_no_bytes_crash_the_readers(data: bytes) -> None:
     """Only the documented errors, whatever the bytes are."""
-    for prefix in (b"", b"\x1c\0\0\0TFL3", b"\x08\x08", b"<?xml"):
+    checkpoint = b"\x40" + bytes(7) + b'{"__metadata__":{"edgecv":"'
+    for prefix in (b"", b"\x1c\0\0\0TFL3", b"\x08\x08", b"<?xml", checkpoint):
         for check in ("hash", "off"):
             with suppress(EdgecvError):
                 artifact.read((prefix + data, b""), check=check)
@@ -157,3 +160,11 @@ def test_entries_and_elements_are_inverse(document: bytes) -> None:
         split = xml_element.split(once)
         assert split.document == ascii_text
         assert xml_element.join(split.body, ascii_text) == once
+    for header in (b"{}", b'{"a":{}}', b'{"__metadata__":{}}   ', b'{"__metadata__":{"b":"c"}}'):
+        once = safetensors_header.join(
+            len(header).to_bytes(8, "little") + header + b"tensors", ascii_text
+        )
+        split = safetensors_header.split(once)
+        assert split.document == ascii_text
+        assert safetensors_header.join(split.body, ascii_text) == once
+        assert split.body.endswith(b"tensors")

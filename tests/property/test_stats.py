@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edgecv.stats import (
-    Estimate,
+    PairedRecord,
     class_rates,
     compare_predictions,
     mcnemar,
     non_inferiority,
     paired_difference,
+    pairs_needed,
     percentile,
     percentile_ranks,
     rate,
@@ -153,19 +154,92 @@ def test_a_comparison_is_antisymmetric_and_counts_every_flip(rows: list[Any]) ->
     assert math.isclose(one.agreement.value, 1 - one.flips / one.n)
 
 
-@given(st.floats(-0.2, 0.2), st.floats(0.001, 0.1), st.floats(0.001, 0.1), st.floats(0.001, 0.3))
-def test_a_decision_follows_the_interval(
-    value: float, below: float, above: float, margin: float
-) -> None:
-    measured = Estimate(value, value - below, value + above, n=100, method="test")
-    decision = non_inferiority(measured, margin)
+def _record(gained: int, lost: int, n: int) -> PairedRecord:
+    truth = np.zeros(n, int)
+    a = np.r_[np.ones(gained, int), np.zeros(n - gained, int)]
+    b = np.r_[np.zeros(gained, int), np.ones(lost, int), np.zeros(n - gained - lost, int)]
+    return compare_predictions(truth, a, b)
+
+
+@given(counts, counts, st.integers(1, 2000), st.floats(0.001, 0.3))
+def test_a_decision_follows_the_interval(gained: int, lost: int, both: int, margin: float) -> None:
+    record = _record(gained, lost, gained + lost + both)
+    decision, measured = non_inferiority(record, margin), record.difference
     if decision.outcome == "passed":
         assert measured.low > -margin
     elif decision.outcome == "failed":
         assert measured.high < -margin
     else:
         assert measured.low <= -margin <= measured.high
-        assert decision.needed is None or decision.needed > measured.n
+        assert decision.needed is None or decision.needed > record.n
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 8), st.integers(0, 8), st.integers(1, 200), st.floats(0.001, 0.3))
+def test_more_pictures_of_the_same_kind_never_undo_a_decision(
+    gained: int, lost: int, both: int, margin: float
+) -> None:
+    n = gained + lost + both
+    outcomes = [
+        non_inferiority(_record(k * gained, k * lost, k * n), margin).outcome for k in (1, 2, 4, 16)
+    ]
+    decided = [outcome for outcome in outcomes if outcome != "undecided"]
+    assert len(set(decided)) <= 1
+    assert outcomes[len(outcomes) - len(decided) :] == decided
+
+
+rates = st.floats(0, 0.2)
+
+
+@given(rates, rates, st.floats(0.002, 0.1), st.floats(1.05, 3.0))
+def test_the_pictures_needed_grow_with_what_makes_it_harder(
+    gained: float, lost: float, margin: float, more: float
+) -> None:
+    assume(abs(gained - lost + margin) > 1e-6)
+    needed = pairs_needed(gained, lost, margin)
+    assert needed is not None
+    assert (pairs_needed(gained, lost, margin, power=0.95) or 0) >= needed
+    assert (pairs_needed(gained, lost, margin, confidence=0.99) or 0) >= needed
+    # as many more gains as losses: the same difference, harder to see
+    assert (pairs_needed(gained + 0.02, lost + 0.02, margin) or 0) >= needed
+    if gained - lost > -margin:
+        assert needed >= (pairs_needed(gained, lost, margin * more) or 0)
+
+
+@given(rates, rates, st.floats(0.002, 0.1))
+def test_that_many_pictures_decide_when_the_rates_stay(
+    gained: float, lost: float, margin: float
+) -> None:
+    assume(abs(gained - lost + margin) > 1e-6)
+    needed = pairs_needed(gained, lost, margin)
+    assert needed is not None
+    interval = tango(gained * needed, lost * needed, needed)
+    assert not interval.low <= -margin <= interval.high
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "margin", "outcome"),
+    [
+        (0.012, 0.014, 0.01, "passed"),
+        (0.03, 0.03, 0.01, "passed"),
+        (0.002, 0.006, 0.01, "passed"),
+        (0.01, 0.04, 0.01, "failed"),
+        (0.05, 0.05, 0.03, "passed"),
+    ],
+)
+def test_that_many_pictures_decide_as_often_as_promised(
+    gained: float, lost: float, margin: float, outcome: str
+) -> None:
+    needed = pairs_needed(gained, lost, margin, power=0.8)
+    assert needed is not None
+    rng = np.random.default_rng(0)
+    worlds = rng.multinomial(needed, [gained, lost, 1 - gained - lost], size=600)
+    decided = 0
+    for up, down, _ in worlds.tolist():
+        interval = tango(up, down, needed)
+        decided += interval.low > -margin if outcome == "passed" else interval.high < -margin
+    # 600 worlds: a standard error of 1.6 points; the formula is asymptotic
+    assert 0.74 <= decided / 600 <= 0.88
 
 
 # --- coverage by simulation: 400 worlds each, so the coverage is known to about 1.1 points

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgecv.artifact.manifest import Manifest
 from edgecv.errors import UnsupportedError
+from edgecv.spec.types import TensorSpec
 from edgecv_converters.model_info import model_info
 from edgecv_runtimes.quiet import import_openvino
 
 __all__ = ["write"]
 
 
-def write(model: bytes, manifest: Manifest | None = None) -> dict[str, bytes]:
+def write(
+    model: bytes, manifest: Manifest | None = None, inputs: Sequence[TensorSpec] = ()
+) -> dict[str, bytes]:
     """The IR of an ONNX model with static shapes.
 
     ``read_model`` transforms nothing: DequantizeLinear becomes Convert, Subtract, Multiply with the file's
     own constants, QuantizeLinear a FakeQuantize beside them, so that scales, zero points and integers can
-    be read back bit for bit. Weights are not compressed to half precision.
+    be read back bit for bit. It compresses no weights: float16 ones come so (``onnx.float16``).
 
     Args:
         model: A whole ONNX file, batch bound.
         manifest: For ``rt_info/model_info``, or None.
+        inputs: Of the file, likewise.
 
     Returns:
         ``{".xml": …, ".bin": …}``.
@@ -41,7 +46,7 @@ def write(model: bytes, manifest: Manifest | None = None) -> dict[str, bytes]:
             f"OpenVINO {openvino.__version__} cannot read the model ({reason})",
             cure="Update OpenVINO, or convert to another target.",
         ) from error
-    for key, text in (model_info(manifest) if manifest else {}).items():
+    for key, text in (model_info(manifest, inputs) if manifest else {}).items():
         read.set_rt_info(text, ["model_info", key])
     _name_by_position(read)
     with tempfile.TemporaryDirectory(prefix="edgecv-") as folder:

@@ -13,6 +13,7 @@ from edgecv_converters.passes.drop_noops import DropNoOps
 from edgecv_converters.passes.fold_batch_norm import FoldBatchNorm
 from edgecv_converters.passes.fold_moves import FoldMoves
 from edgecv_converters.passes.fuse_clamp import FuseClamp
+from edgecv_converters.passes.fuse_gelu import FuseGelu
 from edgecv_converters.passes.fuse_layer_norm import FuseLayerNorm
 from edgecv_converters.passes.quantized_constants import AbsorbConstants
 
@@ -35,6 +36,8 @@ PIPELINE: Final[tuple[Pass, ...]] = (
     FoldMoves(),
     # before biases and whatever else claims an addition: its last one is no bias of a product
     FuseLayerNorm(),
+    # likewise: one of its operators is an addition
+    FuseGelu(),
     # before clamps: MatMul, Add, Relu is one fully connected operator
     BindBias(),
     # after biases, which it scales; before clamps, which apply to what it makes

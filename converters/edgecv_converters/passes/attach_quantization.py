@@ -91,9 +91,9 @@ class _Walk:
         params = _activation_params(node, self.graph)
         source = node.inputs[0]
         name = self.renamed.get(source, source)
-        if source in self.graph.inputs and name not in self.quantized:
-            shape = self.graph.values[source].shape
-            self.quantized[name] = Value(name, shape, "float32", params, name)
+        for given in self._given(source) if name not in self.quantized else ():
+            shape = self.graph.values[given].shape
+            self.quantized[given] = Value(given, shape, "float32", params, given)
         known = self.quantized.get(name)
         if known is None or known.quant != params:
             raise UnsupportedError(
@@ -101,6 +101,15 @@ class _Walk:
                 cure="Put a QuantizeLinear with the same scale and zero point directly before it.",
             )
         self.renamed[node.outputs[0]] = name
+
+    def _given(self, name: str) -> tuple[str, ...]:
+        """A graph input and what lies between it and integer tensor *name*; empty where that is computed."""
+        chain = [name]
+        while (node := self.graph.producers.get(chain[-1])) is not None:
+            if node.op != "Transpose" or node.domain:
+                return ()
+            chain.append(node.inputs[0])
+        return tuple(reversed(chain)) if chain[-1] in self.graph.inputs else ()
 
     def finish(self) -> Graph:
         def new(name: str) -> str:

@@ -12,8 +12,8 @@ __all__ = ["CarryQuantization"]
 
 #: Operators whose results are elements of their (first) input …
 _MOVING: Final = (
-    "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Reshape", "Slice", "Split", "Squeeze",
-    "Transpose", "Unsqueeze",
+    "DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Reshape", "Slice", "Split",
+    "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from edgecv.errors import ModelLoadError, UnsupportedError
 from edgecv_converters.ir import Array, Constant, ConstantQuant, Graph, Node
 from edgecv_converters.passes.base import Pass, PassContext
 
-__all__ = ["AbsorbConstants", "parameters_of", "rounded_constant"]
+__all__ = ["AbsorbConstants", "absorbed", "parameters_of", "quantized", "rounded_constant"]
 
 _INTEGERS = {"int8": (-128, 127), "uint8": (0, 255)}
 _RECALIBRATE = "Quantize the model again; its calibration saw NaN or infinity."
@@ -35,9 +35,9 @@ class AbsorbConstants(Pass):
                 continue
             gone.add(id(node))
             if node.op == "QuantizeLinear":
-                integers[node.outputs[0]] = _quantized(source, node, graph.constants)
+                integers[node.outputs[0]] = quantized(source, node, graph.constants)
             else:
-                constants[node.outputs[0]] = _absorbed(source, node, graph.constants)
+                constants[node.outputs[0]] = absorbed(source, node, graph.constants)
         nodes = [node for node in graph.nodes if id(node) not in gone]
         # operators of other kinds may read the integers themselves; they are judged later
         read = {*graph.outputs, *(name for node in nodes for name in node.inputs)}
@@ -100,7 +100,17 @@ def parameters_of(node: Node, constants: Mapping[str, Constant]) -> tuple[Array,
     return scales, zeros.astype(np.int32), dtype
 
 
-def _absorbed(source: Constant, node: Node, constants: Mapping[str, Constant]) -> Constant:
+def absorbed(source: Constant, node: Node, constants: Mapping[str, Constant]) -> Constant:
+    """What DequantizeLinear makes of integers, with its parameters; uint8 is shifted to int8.
+
+    Args:
+        source: The integers.
+        node: The DequantizeLinear.
+        constants: Its scale and zero point by name.
+
+    Raises:
+        EdgecvError: As :func:`parameters_of`, or integers of another type.
+    """
     scales, zeros, dtype = parameters_of(node, constants)
     name, data = node.outputs[0], source.data
     if len(node.inputs) < 3 or not node.inputs[2]:
@@ -128,8 +138,17 @@ def _axis(scales: Array, node: Node, data: Array) -> int | None:
     return axis
 
 
-def _quantized(source: Constant, node: Node, constants: Mapping[str, Constant]) -> Constant:
-    """What QuantizeLinear makes of a float constant (ONNX: round half to even, saturate)."""
+def quantized(source: Constant, node: Node, constants: Mapping[str, Constant]) -> Constant:
+    """What QuantizeLinear makes of a constant (ONNX: round half to even, saturate): its integers.
+
+    Args:
+        source: Float, or integers with the parameters of what they stand for.
+        node: The QuantizeLinear.
+        constants: Its scale and zero point by name.
+
+    Raises:
+        EdgecvError: As :func:`parameters_of`, or integers of another type.
+    """
     scales, zeros, dtype = parameters_of(node, constants)
     # a constant that was rounded before is rounded again, as what it then stood for
     real = source.data if source.quant is None else source.real()

@@ -65,7 +65,7 @@ def load(target: str) -> TargetSpec:
         UnsupportedError: There is none.
 
     >>> load("tflite").suffixes, load("openvino").leave_out
-    (('.tflite',), ('inside_silu', 'before_softmax'))
+    (('.tflite',), ('inside_silu', 'inside_gelu', 'before_softmax'))
     """
     if target not in TARGETS:
         raise UnsupportedError(f"unknown target {target!r}", cure=f"Targets: {', '.join(TARGETS)}.")

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from edgecv.errors import UnsupportedError
 from edgecv_converters.ir import Constant, Graph, Node
 from edgecv_converters.layout import Layout
+from edgecv_converters.options import WriteOptions
 from edgecv_converters.plan import Plan
 from edgecv_converters.records import quantizer_records
 from edgecv_converters.targets import TargetSpec
-from edgecv_converters.tflite.builder import Origin, PlanBuilder, per_tensor
+from edgecv_converters.tflite.builder import Origin, PlanBuilder
+from edgecv_converters.tflite.edges import add_input, add_output
 from edgecv_converters.tflite.rules import Registry
-from edgecv_converters.tflite.views import NHWC, View, ViewPlanner
+from edgecv_converters.tflite.views import View, ViewPlanner
 from edgecv_converters.tflite.xnnpack import outside
 
 __all__ = ["Lowering", "Site", "lower_graph", "runs_in_integers"]
@@ -37,12 +39,14 @@ class Lowering:
         builder: Collects the plan.
         views: Value name → where it is.
         warnings: What works, but not as well as it could.
+        float_products: As in :class:`~edgecv_converters.plan.Plan`.
     """
 
     graph: Graph
     builder: PlanBuilder
     views: dict[str, View] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    float_products: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.planner = ViewPlanner(self.builder)
@@ -113,29 +117,35 @@ class Site:
         self.low.bind(name, View(tensor, layout, quant))
 
 
-def lower_graph(graph: Graph, spec: TargetSpec, rules: Registry) -> Plan:
+def lower_graph(
+    graph: Graph, spec: TargetSpec, rules: Registry, write: WriteOptions | None = None
+) -> Plan:
     """Plan the whole graph.
 
     Args:
         graph: After :data:`edgecv_converters.passes.PIPELINE`.
         spec: The target.
         rules: Its rules; each node has one that applies.
+        write: What stands at the edge.
 
     Raises:
         UnsupportedError: Something that only shows while lowering; the message names it.
     """
-    low = Lowering(graph, PlanBuilder(spec))
-    inputs = tuple(_input(low, name) for name in graph.inputs)
+    low, write = Lowering(graph, PlanBuilder(spec)), write or WriteOptions()
+    low.builder.origin = Origin("edges.add_input", ())
+    inputs = tuple(add_input(low, name, write) for name in graph.inputs)
+    given = [low.views[name] for name in graph.inputs]
     for node in graph.nodes:
         rule = rules.find(node)
         assert rule is not None, node.key
         low.builder.origin = Origin(rule.name, node.sources, node.clamp)
         rule.lower(low, node)
-    low.builder.origin = Origin("lowering.output", ())
+    low.builder.origin = Origin("edges.add_output", ())
     outputs: tuple[int, ...] = ()
     for name in graph.outputs:
-        outputs += (_output(low, name, outputs),)
-    if not low.builder.ops or set(inputs) & set(outputs):
+        outputs += (add_output(low, name, outputs, write),)
+    same = any(low.views[name] in given for name in graph.outputs)
+    if not low.builder.ops or same or set(inputs) & set(outputs):
         raise UnsupportedError(
             f"the output {graph.outputs[0]!r} is the input itself",
             cure="Convert a model that computes something.",
@@ -147,36 +157,6 @@ def lower_graph(graph: Graph, spec: TargetSpec, rules: Registry) -> Plan:
         inputs,
         outputs,
         quantizer_records(graph),
+        float_products=tuple(low.float_products),
     )
     return replace(plan, warnings=(*low.warnings, *outside(plan, spec.engines["litert"])))
-
-
-def _input(low: Lowering, name: str) -> int:
-    value = low.graph.values[name]
-    logical = Layout.row_major(low.graph.shape(name))
-    physical = logical.shape
-    if len(physical) == 4:
-        # pictures come as NHWC; the graph sees NCHW through the view
-        physical = tuple(logical.shape[axis] for axis in NHWC)
-        logical = Layout.row_major(physical).permute((0, 3, 1, 2))
-    dtype = "float32" if value.quant is None else "int8"
-    index = low.builder.tensor(
-        name, physical, dtype, role="input", quantization=per_tensor(value.quant), layout=logical
-    )
-    low.views[name] = View(index, logical, value.quant)
-    return index
-
-
-def _output(low: Lowering, name: str, taken: tuple[int, ...]) -> int:
-    view, build = low.views[name], low.builder
-    order = NHWC if len(view.shape) == 4 else None
-    index = low.planner.physical(view, order)
-    if index in taken:
-        # two outputs with the same elements: each has a tensor of its own name
-        shape = build.tensors[index].shape
-        result = build.activation(name, shape, view.quant)
-        inputs = (index, build.integers(shape))
-        return build.emit("RESHAPE", inputs, (result,), f"also the output {name!r}")
-    if index != view.tensor:
-        build.rename(index, name)
-    return index

@@ -33,6 +33,7 @@ _OPTIONS: Final = {
     "DEQUANTIZE": "DequantizeOptions",
     "DIV": "DivOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
+    "GELU": "GeluOptions",
     "HARD_SWISH": "HardSwishOptions",
     "LEAKY_RELU": "LeakyReluOptions",
     "MAXIMUM": "MaximumMinimumOptions",

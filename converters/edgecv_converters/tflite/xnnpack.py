@@ -82,6 +82,9 @@ def _reason(plan: Plan, op: PlannedOp, engine: Engine) -> str | None:
     dtype = plan.tensors[op.inputs[0]].dtype
     if op.op not in engine.inside[dtype]:
         return f"it has no {dtype} {op.op}"
+    result = plan.tensors[op.outputs[0]].dtype
+    if op.op == "QUANTIZE" and result not in engine.limits["quantize_to"]:
+        return f"it has no QUANTIZE to {result}"
     rank = max(len(plan.tensors[i].shape) for i in (*op.inputs, *op.outputs) if i >= 0)
     if rank > engine.limits["tensor_rank"]:
         return f"rank {rank} > {engine.limits['tensor_rank']}"

@@ -18,7 +18,7 @@ from edgecv import artifact
 from edgecv.errors import InputError, ModelLoadError
 from edgecv_runtimes.quiet import import_openvino
 
-SUFFIXES = {"tflite": ".tflite", "openvino": ".xml", "onnx": ".onnx"}
+SUFFIXES = {"tflite": ".tflite", "openvino": ".xml", "onnx": ".onnx", "torch": ".safetensors"}
 KINDS = sorted(SUFFIXES)
 
 
@@ -27,6 +27,8 @@ def bodies(kind: str, precision: str = "int8") -> tuple[bytes, bytes | None]:
         return tiny_models.tflite(precision), None
     if kind == "onnx":
         return tiny_models.onnx_model(precision), None
+    if kind == "torch":
+        return tiny_models.safetensors(), None
     return tiny_models.openvino(precision)
 
 
@@ -79,7 +81,9 @@ def test_seal_then_read(kind: str, sealed: Path) -> None:
     expected = tiny_models.manifest(kind, "float32")
     assert file.state == "intact"
     assert file.manifest == replace(expected, identity=file.identity)
-    assert file.body.startswith(bodies(kind, "float32")[0][:64])
+    # a checkpoint's header gets a place for metadata; its tensors come last
+    part = slice(-64, None) if kind == "torch" else slice(64)
+    assert file.body[part] == bodies(kind, "float32")[0][part]
     assert artifact.identity(kind, sealed.read_bytes(), file.weights) == file.identity
 
 
@@ -243,7 +247,7 @@ def test_openvino_saving_again_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["2.0", "10"])
 def test_a_newer_major_version_is_refused(kind: str, sealed: Path, version: str) -> None:
     data = sealed.read_bytes()
-    quote = b"&quot;" if kind == "openvino" else b'"'
+    quote = {"openvino": b"&quot;", "torch": b'\\"'}.get(kind, b'"')
     old = b"%sschema_version%s:%s1.0%s" % ((quote,) * 4)
     new = old.replace(b"1.0", version.encode())
     assert data.count(old) == 1
@@ -264,6 +268,13 @@ def test_a_newer_major_version_is_refused(kind: str, sealed: Path, version: str)
         split = onnx_entry.split(data)
         assert split.document is not None
         changed = split.body + onnx_entry.make_entry(split.document.replace(old, new))
+    elif kind == "torch":
+        from edgecv.artifact import safetensors_header
+
+        split = safetensors_header.split(data)
+        assert split.document is not None
+        said = split.document.replace(b'"1.0"', b'"%s"' % version.encode())
+        changed = safetensors_header.join(split.body, said)
     sealed.write_bytes(changed)
     with pytest.raises(ModelLoadError, match="pip install --upgrade edgecv"):
         artifact.read(sealed)

@@ -15,7 +15,7 @@ from edgecv import artifact
 from edgecv.artifact.document import decode, encode
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-SUFFIXES = {"tflite": ".tflite", "openvino": ".xml", "onnx": ".onnx"}
+SUFFIXES = {"tflite": ".tflite", "openvino": ".xml", "onnx": ".onnx", "torch": ".safetensors"}
 KINDS = sorted(SUFFIXES)
 SCHEMA = Path(artifact.__file__).parent / "manifest-1.schema.json"
 
@@ -106,3 +106,8 @@ def test_engines_give_the_recorded_answer() -> None:
         integers.astype(np.float32) - tiny_models.LOGITS.zero_point
     ) * tiny_models.LOGITS.scale
     assert np.abs(logits - expected).max() <= 2 * tiny_models.LOGITS.scale
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_the_legacy_environment_runs_the_same_bodies(precision: str) -> None:
+    assert tiny_models.golden(precision) == tiny_models.tflite(precision)

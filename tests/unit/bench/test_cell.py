@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,9 @@ from onnx import TensorProto, helper
 
 from edgecv.bench import BenchOptions, Cell, cell, run_cells
 from edgecv.errors import InputError, ModelLoadError
+from edgecv.results import Timings
 from edgecv.spec.types import TensorSpec
+from edgecv_runtimes.base import ExecutedLayer
 
 LOAD = {"do": "load", "path": "m", "backend": "auto", "threads": 1, "warmup": 2, "seed": 0,
         "input": None}  # fmt: skip
@@ -28,21 +31,38 @@ LOAD = {"do": "load", "path": "m", "backend": "auto", "threads": 1, "warmup": 2,
 class FakeRuntime:
     """Notes what it is run on, and whether garbage collection was off."""
 
-    def __init__(self, spec: TensorSpec, inputs: int = 1) -> None:
+    def __init__(
+        self, spec: TensorSpec, inputs: int = 1, preprocess: Any = None, labeled: bool = False
+    ) -> None:
         self.info = SimpleNamespace(
             inputs=(spec,) * inputs,
             backend="fake",
             backend_version="1",
             threads=1,
             precision="int8",
+            preprocess=preprocess,
+            labels=("a", "b") if labeled else (),
         )
+        self.seconds = 0.0
         self.seen: list[np.ndarray] = []
         self.collecting: list[bool] = []
 
     def infer(self, array: np.ndarray) -> dict[str, np.ndarray]:
         self.seen.append(array)
         self.collecting.append(gc.isenabled())
+        time.sleep(self.seconds)
         return {}
+
+    def classify(self, frame: np.ndarray) -> Any:
+        self.seen.append(frame)
+        time.sleep(self.seconds)
+        return SimpleNamespace(timings=Timings(3_000_000, 2_000_000, 1_000_000))
+
+    def scores(self, frame: np.ndarray) -> None:
+        self.seen.append(frame)
+
+    def executed_layers(self) -> tuple[ExecutedLayer, ...]:
+        return (ExecutedLayer("c", "conv", "int8"),)
 
 
 def _talk(
@@ -71,8 +91,49 @@ def test_load_run_finish(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(runtime.seen) == 1 + 2 + 5
     assert last["precision"] == "int8"
     assert last["peak_rss_bytes"] > 1e6
+    assert last["rss_anonymous_bytes"] + last["rss_file_bytes"] <= 1.5 * last["peak_rss_bytes"]
+    assert last["layers"] == [["c", "conv", "int8"]]
     assert runtime.collecting == [True] + [False] * 7
     assert gc.isenabled()
+
+
+def test_stages_are_those_of_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = {"do": "stages", "count": 4, "frame": [20, 30]}
+    labeled = FakeRuntime(INT8, preprocess="some", labeled=True)
+    [_, reply] = _talk(monkeypatch, labeled, LOAD, ask)
+    assert {k: reply["stages_ns"][k] for k in ("preprocess", "infer", "postprocess")} == {
+        "preprocess": 3_000_000, "infer": 2_000_000, "postprocess": 1_000_000,
+    }  # fmt: skip
+    assert labeled.seen[-1].shape == (20, 30, 3)
+    [_, reply] = _talk(monkeypatch, FakeRuntime(INT8, preprocess="some"), LOAD, ask)
+    assert list(reply["stages_ns"]) == ["end_to_end"]
+    [_, reply] = _talk(monkeypatch, FakeRuntime(INT8), LOAD, ask)
+    assert reply["stages_ns"] == {}
+
+
+def test_a_camera_faster_than_the_model_drops_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 ms per answer, a frame every 4 ms: most are dropped, none is answered before it comes."""
+    slow = FakeRuntime(INT8, preprocess="some", labeled=True)
+    ask = {"do": "camera", "rate_hz": 250, "seconds": 0.4, "frame": [8, 8]}
+
+    def slowly(*_: Any) -> Any:
+        slow.seconds = 0.010
+        return [0, 0]
+
+    monkeypatch.setattr(cell._Cell, "_times", slowly)
+    [_, reply] = _talk(monkeypatch, slow, LOAD, ask)
+    assert reply["scheduled"] == 100
+    answered = len(reply["latency_ns"])
+    assert 5 <= answered <= 45
+    assert min(reply["latency_ns"]) >= 10_000_000
+
+
+def test_a_camera_slower_than_the_model_drops_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = {"do": "camera", "rate_hz": 20, "seconds": 0.5, "frame": [8, 8]}
+    [_, reply] = _talk(monkeypatch, FakeRuntime(INT8), LOAD, ask)
+    assert reply["scheduled"] == 10
+    assert len(reply["latency_ns"]) >= 8  # a machine that stalls for 50 ms drops one honestly
+    assert reply["wall_ns"] >= 0.45e9
 
 
 @pytest.mark.parametrize(

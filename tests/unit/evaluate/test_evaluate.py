@@ -51,6 +51,8 @@ class ColorModel:
             "intact",
             "int8",
             manifest,
+            labels=manifest.labels,
+            preprocess=preprocess,
         )
 
     def infer(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,6 +104,15 @@ def test_scores_are_what_the_model_says_of_each_picture(dataset: Dataset) -> Non
     assert [e.value for e in result.per_class if e] == pytest.approx(
         [result.confusion[k, k] / 20 for k in range(2)]
     )
+
+
+def test_ties_are_counted(dataset: Dataset) -> None:
+    scores = np.zeros((len(dataset.items), 2), np.float32)
+    assert from_scores("x", dataset.items, dataset.classes, scores).ties == 40
+    scores[:30, 1] = 1
+    tied = from_scores("x", dataset.items, dataset.classes, scores)
+    assert tied.ties == 10
+    assert tied.answers.tolist() == [1] * 30 + [0] * 10
 
 
 def test_a_color_swap_costs_everything(dataset: Dataset) -> None:
@@ -177,7 +188,11 @@ class TestCache:
 @pytest.mark.parametrize(
     ("model", "classes", "message"),
     [
-        (ColorModel(None), ("blue", "red"), "does not say how pictures become its input"),
+        (
+            ColorModel(None),
+            ("blue", "red"),
+            "color.tflite on fake: nobody says how a picture becomes",
+        ),
         (ColorModel(PREPROCESS, outputs=3), ("blue", "red"), "3 outputs for 2 classes"),
     ],
 )

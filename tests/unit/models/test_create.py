@@ -126,6 +126,22 @@ def test_fold_report_says_how_far_folded_is_from_original(tmp_path: Path) -> Non
     assert 0 < report.max_logit_difference < report.logit_range
 
 
+def test_pictures_to_compare_on_may_be_made_for_the_preprocessing() -> None:
+    """Once, when it is known; not at all where nothing is folded."""
+    asked = []
+
+    def decode(preprocess: Preprocess) -> list[torch.Tensor]:
+        asked.append(preprocess)
+        return [pictures(2, preprocess.size)]
+
+    made = create("resnet10_micro", size=SIZE, fold_batches=decode)
+    assert asked == [made.preprocess]
+    assert made.fold_report is not None
+    assert made.fold_report.pictures == 2
+    made = create("resnet10_micro", size=SIZE, normalize="op", fold_batches=decode)
+    assert (len(asked), made.fold_report) == (1, None)
+
+
 def test_comparing_on_no_pictures_is_refused() -> None:
     model = create("resnet10_micro").module
     with pytest.raises(InputError, match="no pictures"):

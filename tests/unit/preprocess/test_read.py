@@ -93,6 +93,22 @@ def test_a_decoder_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert Other.calls == 1
 
 
+def test_a_decoder_that_gives_pillows_pixels_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """simplejpeg, from the second picture of a kind on; Pillow then decodes none."""
+    monkeypatch.setattr(read, "_same_as_pillow", {})
+    data = encoded(Image.fromarray(gradient()), format="JPEG")
+    expected = load_rgb(data)
+    assert read._same_as_pillow == {("YCbCr", "420"): True}
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("Pillow decoded it")
+
+    monkeypatch.setattr(read, "open_picture", refuse)
+    assert np.array_equal(load_rgb(data), expected)
+    with pytest.raises(AssertionError, match="Pillow decoded it"):
+        load_rgb(encoded(Image.fromarray(gradient()), format="JPEG", subsampling=0))
+
+
 def test_without_the_faster_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "_simplejpeg", lambda: None)
     data = encoded(Image.fromarray(gradient()), format="JPEG")

@@ -101,6 +101,28 @@ def test_the_layout_is_read_from_the_shape() -> None:
     assert np.array_equal(nhwc.transpose(0, 3, 1, 2), nchw)
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_grey_levels_are_exact(layout: str) -> None:
+    levels = (1 / 255,) * 3
+    caffe = Preprocess((H, W), color="bgr", mean=(104 / 255, 117 / 255, 123 / 255), std=levels)
+    for image in every_pixel_value():
+        for preprocess, expected in (
+            (Preprocess((H, W), std=levels), image.astype(np.float32)),
+            (caffe, image[..., ::-1].astype(np.float32) - np.float32([104, 117, 123])),
+        ):
+            got = to_input(image, spec("float32", layout), preprocess)
+            assert got.flags.c_contiguous
+            got = got if layout == "NHWC" else got.transpose(0, 2, 3, 1)
+            assert np.array_equal(got[0], expected)
+
+
+def test_integers_without_a_grid_are_pixels() -> None:
+    image, raw = every_pixel_value()[0], Preprocess((H, W), std=(1 / 255,) * 3)
+    assert np.array_equal(to_input(image, spec("uint8", "NHWC"), raw)[0], image)
+    flipped = to_input(image, spec("int8", "NHWC"), raw)
+    assert np.array_equal(flipped[0].view(np.uint8), image ^ 0x80)
+
+
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [

@@ -340,3 +340,22 @@ def test_predict_takes_arrays_and_tensors_and_restores_the_mode() -> None:
     torch.testing.assert_close(torch.as_tensor(found), model.eval()(x).detach())
     with pytest.raises(InputError, match="no pictures"):
         predict(model, [])
+
+
+class Sum(nn.Module):
+    """Adds in its own forward: the tensor is called ``add``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(3, 4, 3, 2, 1)
+        self.right = nn.Conv2d(3, 4, 3, 2, 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.pool(self.left(x) + self.right(x)).flatten(1))
+
+
+def test_a_tensor_may_be_called_add() -> None:
+    qat = prepare_qat(Sum(), input_size=SIZE)
+    assert "add" in quantizers_of(qat).activations()

@@ -13,12 +13,13 @@ import pytest
 
 from edgecv.errors import InputError
 from edgecv.stats import (
-    Estimate,
+    PairedRecord,
     class_rates,
     compare_predictions,
     mcnemar,
     non_inferiority,
     paired_difference,
+    pairs_needed,
     percentile,
     percentile_ranks,
     rate,
@@ -52,8 +53,13 @@ from edgecv.stats import (
         lambda: percentile([1.0, math.nan], 0.5),
         lambda: percentile([1.0], 1.0),
         lambda: percentile_ranks(0, 0.5),
-        lambda: non_inferiority(Estimate(0, -1, 1, n=1, method=""), 0.0),
-        lambda: non_inferiority(Estimate(0, -1, 1, n=1, method=""), 0.01, power=0.4),
+        lambda: non_inferiority(compare_predictions([0], [0], [0]), 0.0),
+        lambda: non_inferiority(compare_predictions([0], [0], [0]), 0.01, power=0.4),
+        lambda: pairs_needed(0.6, 0.5, 0.01),
+        lambda: pairs_needed(-0.1, 0.5, 0.01),
+        lambda: pairs_needed(0.1, 0.1, 1.0),
+        lambda: pairs_needed(0.1, 0.1, 0.01, power=1.0),
+        lambda: pairs_needed(0.1, 0.1, 0.01, confidence=1.0),
     ],
 )
 def test_impossible_inputs_are_refused_with_a_cure(call: Callable[[], object]) -> None:
@@ -129,28 +135,52 @@ def test_json_has_no_infinity() -> None:
     assert json.loads(json.dumps(few.as_json(), allow_nan=False))["high"] is None
 
 
+def changes(gained: int, lost: int, n: int, times: int = 1) -> PairedRecord:
+    """A comparison with so many gains and losses, every picture *times* over in one group."""
+    truth = np.zeros(n, int)
+    a = np.r_[np.ones(gained, int), np.zeros(n - gained, int)]
+    b = np.r_[np.zeros(gained, int), np.ones(lost, int), np.zeros(n - gained - lost, int)]
+    repeated = (np.repeat(part, times) for part in (truth, a, b, np.arange(n)))
+    return compare_predictions(*repeated)
+
+
 def test_a_gate_prints_the_pictures_it_needs_and_they_would_decide() -> None:
-    rng = np.random.default_rng(2)
-    a = rng.random(500) < 0.9
-    b = a ^ (rng.random(500) < 0.02)
-    measured = paired_difference(a, b)
-    decision = non_inferiority(measured, 0.02)
+    decision = non_inferiority(changes(6, 5, 500), 0.01)
     assert decision.outcome == "undecided"
     assert decision.needed is not None
     assert str(decision.needed) in str(decision)
-    again = round(decision.needed / 500) + 1
-    larger = paired_difference(np.tile(a, again), np.tile(b, again))
-    assert non_inferiority(larger, 0.02).outcome in {"passed", "failed"}
+    assert decision.as_json()["needed_pictures"] == decision.needed
+    again = decision.needed / 500
+    larger = changes(round(6 * again), round(5 * again), decision.needed)
+    assert non_inferiority(larger, 0.01).outcome == "passed"
 
 
 def test_a_clear_loss_fails_and_no_loss_passes() -> None:
-    assert non_inferiority(tango(0, 100, 1000), 0.01).outcome == "failed"
-    assert non_inferiority(tango(3, 3, 2000), 0.01).outcome == "passed"
+    assert non_inferiority(changes(0, 100, 1000), 0.01).outcome == "failed"
+    assert non_inferiority(changes(3, 3, 2000), 0.01).outcome == "passed"
 
 
 def test_a_difference_at_the_margin_needs_no_number() -> None:
-    exactly = Estimate(-0.01, -0.02, 0.0, n=100, method="tango")
-    assert non_inferiority(exactly, 0.01).needed is None
+    decision = non_inferiority(changes(2, 3, 100), 0.01)
+    assert (decision.outcome, decision.needed) == ("undecided", None)
+    assert "would decide" not in str(decision)
+
+
+def test_even_without_any_change_few_pictures_do_not_decide() -> None:
+    few = non_inferiority(changes(0, 0, 100), 0.01)
+    assert (few.outcome, few.needed) == ("undecided", pairs_needed(0, 0, 0.01))
+    assert few.needed is not None
+    assert non_inferiority(changes(0, 0, few.needed), 0.01).outcome == "passed"
+    assert non_inferiority(changes(0, 0, few.needed - 2), 0.01).outcome == "undecided"
+
+
+@pytest.mark.parametrize("lost", [12, 40])
+def test_alike_pictures_count_once(lost: int) -> None:
+    """Every picture five times over knows no more, so five times as many pictures are needed."""
+    alone, fivefold = (non_inferiority(changes(lost, lost, 1000, t), 0.01) for t in (1, 5))
+    assert alone.outcome == fivefold.outcome == "undecided"
+    assert alone.needed is not None
+    assert fivefold.needed == pytest.approx(5 * alone.needed, rel=0.25)
 
 
 def test_importing_stats_loads_numpy_and_nothing_else_of_others() -> None:

@@ -18,6 +18,7 @@ from tampering import Copy, OpenVINOCopy
 from verified_nets import NETS, TARGETS, Verified
 
 from edgecv import artifact
+from edgecv.errors import ModelLoadError
 from edgecv.verify.mismatch import Mismatch
 
 Verify = Callable[[str], Verified]
@@ -194,6 +195,11 @@ def test_an_activation_zero_point_off_by_one(
     zeros = copy.array(f"{tensor}/zero_point")
     before, after = off_by(zeros, (0,) * zeros.ndim, step)
     seal(copy)
+    if target == "tflite" and after < -128:
+        # no int8 tensor has it: the file itself is refused
+        with pytest.raises(ModelLoadError, match=rf"tensor '{tensor}' has a zero point outside"):
+            verified(net).compare(copy)
+        return
     assert verified(net).compare(copy) == [Mismatch(tensor, "zero_point", before, after)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_models import OnnxModel
 from tampering import Copy, open_copy
 from verified_nets import TARGETS, Verified
 
@@ -19,6 +20,7 @@ from edgecv.cli import main
 from edgecv.conversion import VerifyOptions, convert, convert_all
 from edgecv.errors import GateError, MissingExtraError
 from edgecv.verify.gates import VerificationFailedError
+from edgecv.verify.products import quantized_products
 
 Verify = Callable[[str], Verified]
 
@@ -230,6 +232,38 @@ def test_the_manifest_keeps_the_gates(target: str, verified: Verify) -> None:
     assert 0 <= error["value"] < 1
     assert error["limit"] == (8 if target == "onnx" else pytest.approx(2, abs=1))
     assert said["gates"]["agreement"]["limit"] is None
+
+
+def test_the_manifest_says_what_every_layer_runs_in(target: str, verified: Verify) -> None:
+    """OpenVINO's and ONNX Runtime's own lists, by the source's names; LiteRT's share is counted per operator."""
+    made = verified("resnet")
+    said = artifact.read(made.artifacts[target]).manifest.verification  # type: ignore[union-attr]
+    assert said is not None
+    if target == "tflite":
+        assert "executed_layers" not in said
+        return
+    layers = said["executed_layers"]
+    assert {kind: len(names) for kind, names in layers["int8"].items()} == {"conv": 3, "linear": 1}
+    assert set(layers) == {"int8"}
+    if target == "openvino":
+        named = {name for names in layers["int8"].values() for name in names}
+        assert named == set(quantized_products(made.source.read_bytes()))
+
+
+def test_a_layer_that_runs_in_float_is_named(tmp_path: Path) -> None:
+    model = OnnxModel()
+    x = model.input("x", (1, 8, 8, 8))
+    for name, grid in (("first", None), ("second", (0.05, 0))):
+        weight = np.random.default_rng(0).normal(0, 0.3, (8, 8, 3, 3)).astype(np.float32)
+        x = model.op("Conv", [x, model.constant(f"{name}.weight", weight)], name, grid)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.output(x).bytes())
+    result = convert(path, target="openvino", out=tmp_path / "out")
+    names = ["node:first", "node:second"]
+    assert result.manifest.verification["executed_layers"] == {"float32": {"conv": names}}
+    assert [layer["precision"] for layer in result.report["layers"]] == ["float32"] * 2
+    (warning,) = result.report["warnings"]
+    assert "2 of 2 layers do not run in int8: node:first (conv, float32)" in warning
 
 
 @pytest.mark.parametrize("absent", ["ai_edge_litert", "openvino", "onnxruntime"])

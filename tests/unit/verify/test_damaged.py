@@ -24,7 +24,7 @@ Verify = Callable[[str], Verified]
 def test_a_missing_file_is_named(target: str, verified: Verify, tmp_path: Path) -> None:
     made = verified("resnet")
     absent = tmp_path / "absent.tflite"
-    with pytest.raises(ModelLoadError, match=r"absent\.tflite.*No such file"):
+    with pytest.raises(ModelLoadError, match=r"absent\.tflite.*no such file"):
         compare_parameters(absent, made.source)
     with pytest.raises(ModelLoadError, match=r"absent\.tflite.*No such file"):
         compare_parameters(made.artifacts[target], absent)

@@ -12,7 +12,13 @@ from onnx_models import OnnxModel, small_resnet
 
 from edgecv.conversion import convert
 from edgecv.errors import ModelLoadError
-from edgecv.verify.end_to_end import Answers, agreement, error_gate, output_steps
+from edgecv.verify.end_to_end import (
+    Answers,
+    agreement,
+    error_gate,
+    output_steps,
+    rounding_gate,
+)
 from edgecv.verify.gates import VerificationFailedError
 from edgecv.verify.source import read_source
 from edgecv_runtimes.onnxruntime import OnnxRuntimeBackend
@@ -97,6 +103,49 @@ class TestError:
         gate, rows = error_gate(two, integer=True)
         assert gate.value == 3
         assert [row.mean_error for row in rows] == [0, 3]
+
+
+class TestFloat16:
+    def moved(self, error: float, noise: float, halves: int = 5) -> Answers:
+        """One output of range 10: an artifact off by *error*, a rounded source by *noise*, everywhere."""
+        expected = np.array([[10.0, 0.0, 3.0]])
+        both = answers(expected, expected + error, None)
+        return replace(both, yardstick=[[row[None]] for row in expected + noise], halves=halves)
+
+    @pytest.mark.parametrize(("noise", "limit"), [(0.0, 1e-3), (0.01, 4e-3), (0.03, 1e-2)])
+    def test_the_bound_follows_what_rounding_does(self, noise: float, limit: float) -> None:
+        for error, passed in ((limit * 10 * 0.99, True), (limit * 10 * 1.01, False)):
+            gate, _ = error_gate(self.moved(error, noise), integer=False)
+            assert (gate.passed, gate.limit) == (passed, pytest.approx(limit))
+
+    def test_classes_nearer_than_the_bound_may_change_places(self) -> None:
+        expected, found = classes(*[0] * 40), classes(*[1] * 40)
+        expected[:, 1] = 10 - 0.05
+        for noise, passed in ((0.01, True), (0.0, False)):
+            both = answers(expected, found, None)
+            both = replace(both, yardstick=[[row[None]] for row in expected + noise], halves=1)
+            gate = agreement(both, integer=False, meaningful=True)
+            assert gate is not None
+            assert gate.passed == passed
+
+    @pytest.mark.parametrize(("noise", "passed"), [(0.078, True), (0.079, False)])
+    def test_rounding_may_cost_what_int8_may(self, noise: float, passed: bool) -> None:
+        """2 of 255 steps of the range, in the mean."""
+        gate = rounding_gate(self.moved(0, noise))
+        assert gate is not None
+        assert (gate.passed, gate.limit) == (passed, 2)
+        assert gate.value == pytest.approx(noise / 10 * 255)
+        assert gate.detail.startswith("rounding 5 constants moves the answers by ")
+
+    def test_answers_that_are_lost_fail(self) -> None:
+        gate = rounding_gate(self.moved(0, np.nan))
+        assert gate is not None
+        assert (gate.passed, gate.value) == (False, None)
+
+    def test_where_nothing_is_rounded_there_is_no_gate(self) -> None:
+        assert rounding_gate(self.moved(0, 0, halves=0)) is None
+        gate, _ = error_gate(self.moved(0, 5, halves=0), integer=False)
+        assert gate.limit == 1e-3
 
 
 class TestAgreement:

@@ -9,7 +9,7 @@ from verified_nets import separable
 
 from edgecv.errors import ModelLoadError
 from edgecv.verify.litert import KERNELS, Interpreter
-from edgecv.verify.products import quantized_products
+from edgecv.verify.products import crooked_products, quantized_products
 from edgecv_converters import convert_model
 
 
@@ -67,6 +67,18 @@ def test_products_of_whole_networks() -> None:
     assert [*quantized_products(small_resnet(quantized=False).bytes()).values()] == [False] * 4
     # MatMul and its bias, an average that is none
     assert [*quantized_products(separable().bytes()).values()] == [True] * 4
+
+
+@pytest.mark.parametrize("activation", ["uint8", "int8"])
+def test_products_with_a_zero_point_on_the_right(activation: str) -> None:
+    """In int8 terms, behind moves, and never for a constant."""
+    model = OnnxModel(activation=activation)
+    x, y = model.input("x", (2, 4, 4), (0.1, 3)), model.input("y", (2, 4, 4), (0.1, 0))
+    moved = model.op("Transpose", [x], "moved", perm=[0, 2, 1])
+    weight = model.weight("w", np.ones((4, 4), np.int8), np.float32(0.1), None, zero=5)
+    for name, left, right in (("a", y, x), ("b", x, y), ("c", y, moved), ("d", x, weight)):
+        model.output(model.op("MatMul", [left, right], name, (0.4, 0)))
+    assert crooked_products(model.bytes()) == {"node:a", "node:c"}
 
 
 def test_multiply_accumulates_are_counted_in_the_file() -> None:

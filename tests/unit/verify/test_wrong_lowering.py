@@ -19,6 +19,7 @@ from edgecv.verify.parameters import compare_parameters
 from edgecv_converters import Plan
 from edgecv_converters.plan import PlannedOp, PlannedTensor
 from edgecv_converters.tflite import lowering
+from edgecv_converters.tflite.ops import matmul
 from edgecv_converters.tflite.performer import perform
 
 Edit = Callable[[Plan], Plan]
@@ -99,7 +100,6 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Edit], None]:
     ("edit", "model", "tensor"),
     [
         (pads_moved_by_one, small_resnet, "act1 (PAD, CONV_2D): max "),
-        (no_pads, small_resnet, "layer1.act1 (CONV_2D): "),
         (an_operand_twice, small_resnet, "layer1.act2 (ADD): max "),
         (operands_swapped, fields, "difference (SUB): max "),
     ],
@@ -132,6 +132,19 @@ def test_the_wrong_operator_is_named(
     (found,) = kept.iterdir()
     assert compare_parameters(found, source) == []
     assert artifact.read(found).manifest.verification["verified"] is False  # type: ignore[union-attr,index]
+
+
+def test_shapes_that_contradict_each_other(tmp_path: Path, lowered: Callable[[Edit], None]) -> None:
+    """A file that no engine should be given: the operator is named, and nothing runs."""
+    source = tmp_path / "source.onnx"
+    source.write_bytes(small_resnet().bytes())
+    lowered(no_pads)
+    with pytest.raises(VerificationFailedError) as stopped:
+        convert(source, out=tmp_path / "wrong")
+    (gate,) = stopped.value.report.gates
+    assert (gate.name, gate.passed) == ("parameters", False)
+    assert "CONV_2D: its result has the shape" in gate.detail
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_parts_of_a_concatenation_in_the_wrong_order(
@@ -207,6 +220,44 @@ def test_a_float_island_around_a_convolution(
     assert "CONV_2D 'layer1.act1:float' computes in float what the source quantizes" in gate.detail
     assert gate.value is not None
     assert 0.5 < gate.value < 0.99 == gate.limit
+
+
+def product_of(zero: int, out: float) -> bytes:
+    """A product whose right operand has a zero point, on a grid so fine that no bridge is planned."""
+    model = OnnxModel()
+    x, y = (
+        model.input(name, (1, 16, 16), (0.03, point))
+        for name, point in (("left", 5), ("right", zero))
+    )
+    return model.output(model.op("MatMul", [x, y], "y", (out, 0))).bytes()
+
+
+def test_an_island_that_a_zero_point_demands_and_the_plan_names(tmp_path: Path) -> None:
+    source = tmp_path / "source.onnx"
+    source.write_bytes(product_of(9, 0.01))
+    report = convert(source, out=tmp_path / "out").report
+    gate = report["gates"]["int8_arithmetic"]
+    assert (gate["passed"], gate["value"], gate["limit"]) == (True, 0.0, None)
+    assert "in float for their zero points 1 of 1 products (see the warnings)" in gate["detail"]
+    (warning,) = report["warnings"]
+    assert "MatMul 'node:y' runs in float: its right operand 'right' has zero point 9" in warning
+
+
+@pytest.mark.parametrize(("zero", "edit"), [
+    (9, lambda plan: replace(plan, float_products=())),
+    (0, lambda plan: replace(plan, float_products=("node:y",))),
+])  # fmt: skip
+def test_an_island_without_name_or_without_zero_point(
+    zero: int, edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lowered: Callable[[Edit], None]
+) -> None:  # fmt: skip
+    """Named alone is not enough: the source's right operand must have a zero point."""
+    if not zero:
+        monkeypatch.setattr(matmul, "_float_reason", lambda graph, node: "it is Tuesday")
+    lowered(edit)
+    source = tmp_path / "source.onnx"
+    source.write_bytes(product_of(zero, 0.01))
+    with pytest.raises(VerificationFailedError, match=r"int8_arithmetic: .*BATCH_MATMUL 'y:float'"):
+        convert(source, out=tmp_path / "wrong")
 
 
 def test_what_the_source_does_not_quantize_may_run_in_float(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -16,10 +16,15 @@ from edgecv_converters.tflite.rules import Rule
 from edgecv_converters.tflite.views import View
 from edgecv_converters.tflite.weights import weight_complaint
 
-__all__ = ["RULES", "MatMul", "symmetric"]
+__all__ = ["RULES", "MatMul", "bridge_noise", "symmetric"]
 
 #: kernels/batch_matmul.cc, Prepare.
 _RANKS = (2, 5)
+#: Noise of a bridge (:func:`bridge_noise`) from which on the product runs in float instead: docs/design/0003.
+_MAX_BRIDGE_NOISE: Final = 0.7
+#: Root mean square of an operand, as a part of what its grid spans: 0.12 to 0.20 measured, 0.15 in the mean,
+#: over 40 operands of MobileViT, LeViT and EfficientViT.
+_SPREAD: Final = 0.15
 
 
 class MatMul(Rule):
@@ -85,7 +90,12 @@ def _two_activations(low: Lowering, node: Node) -> None:
     """BATCH_MATMUL; an operand that lies transposed in memory is read so."""
     graph = low.graph
     names = (*node.inputs, *node.outputs)
-    site = low.site(node, integer=all(graph.values[name].quant is not None for name in names))
+    integer = all(graph.values[name].quant is not None for name in names)
+    reason = _float_reason(graph, node) if integer else None
+    if reason is not None:
+        low.warnings.append(f"MatMul {node.name!r} runs in float: {reason}")
+        low.float_products += node.sources
+    site = low.site(node, integer=integer and reason is None)
     left, right = site.view(0), site.view(1)
     if right.quant is not None and right.quant.zero_point:
         zero = right.quant.zero_point
@@ -104,11 +114,62 @@ def _two_activations(low: Lowering, node: Node) -> None:
         "BATCH_MATMUL",
         operands,
         (result,),
-        "two activations" + (f", {' and '.join(turned)} as transposed" if turned else ""),
+        "two activations"
+        + (f", {' and '.join(turned)} as transposed" if turned else "")
+        + (f"; in float: {reason}" if reason else ""),
         macs=int(np.prod(shape)) * left.shape[-1],
         options={"AdjX": adjoint_left, "AdjY": adjoint_right},
     )
     site.done(result, Layout.row_major(shape))
+
+
+def _float_reason(graph: Graph, node: Node) -> str | None:
+    """Why a product that the source quantizes is better computed in float, or None."""
+    left, right, result = (
+        graph.values[name].quant for name in (*node.inputs[:2], *node.outputs[:1])
+    )
+    assert left is not None
+    assert right is not None
+    assert result is not None
+    if not right.zero_point:
+        return None
+    producer = graph.producers.get(node.inputs[0])
+    weights = producer is not None and producer.op == "Softmax" and not producer.domain
+    columns = graph.shape(node.inputs[0])[-1]
+    noise = bridge_noise(left, right, result, None if weights else columns)
+    if noise <= _MAX_BRIDGE_NOISE:
+        return None
+    return (
+        f"its right operand {node.inputs[1]!r} has zero point {right.zero_point}, which XNNPACK does not multiply"
+        f" in integers, and rounding it once more to zero point 0 would add noise of {noise:.2f} LSB"
+        f" (more than {_MAX_BRIDGE_NOISE:g})"
+    )
+
+
+def bridge_noise(
+    left: QuantParams, right: QuantParams, result: QuantParams, columns: int | None
+) -> float:
+    """Noise that rounding the right operand of a product to :func:`symmetric` adds, root mean square.
+
+    A rounding to steps of s has the variance s^2 / 12, which a row of the left operand multiplies by the sum
+    of its squares: *columns* times what is usual for its grid; at most 1 where the row are weights that sum
+    to 1.
+
+    Args:
+        left: Grid of the left operand.
+        right: Grid of the right operand, as the source has it.
+        result: Grid of the product.
+        columns: Of the left operand; None behind a Softmax.
+
+    Returns:
+        In steps of *result* (LSB).
+
+    >>> grid = QuantParams(0.25, 9)
+    >>> round(bridge_noise(grid, grid, QuantParams(8.0, 0), 16), 3)
+    0.372
+    """
+    length = 1.0 if columns is None else _SPREAD * 255 * left.scale * columns**0.5
+    return symmetric(right).scale * length / (12**0.5 * result.scale)
 
 
 def symmetric(quant: QuantParams) -> QuantParams:
