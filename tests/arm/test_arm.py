@@ -1,6 +1,6 @@
 """The wheel on Arm, without a board: what a workstation evaluates is what the board answers.
 
-Run by ``make test-arm64`` (part of ``.ci/run``). Needs a Debian machine with network. Times measured here
+Run by ``make test-arm64``. Needs a Debian machine with network. Times measured here
 mean nothing, and edgecv has to say so.
 """
 
