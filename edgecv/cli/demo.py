@@ -35,9 +35,9 @@ def command(out: Path, model: str, seed: int, overwrite: bool) -> None:
     Leaves pictures, run files, artifacts, report.json and report.html in one folder. Exit code 1
     when a promise was not kept: int8 within 1 point of float on every engine, 99 % agreement with
     the quantization-aware model (less the quantizers that a file leaves out), every disagreement a
-    near-tie, and the logits: within 4 output steps, or for MobileViT, which no engine computes
-    wholly in integers, moved on no more pictures than float32 rounding explains. One model a run:
-    both take longer than the eight minutes of a demo.
+    near-tie, logits within 4 output steps; for MobileViT, which no engine computes wholly in
+    integers, logits as near as roundings of close calls allow. One model a run: both together take
+    longer than eight minutes.
     """
     require("torch", "timm", "sklearn", "onnx", extra="all")
     from edgecv.demo.folder import output_folder

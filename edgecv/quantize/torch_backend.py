@@ -64,6 +64,8 @@ class TorchBackend:
         else:
             self._layers = _float_layers(module)
         self._module: nn.Module = module.eval().requires_grad_(False)
+        # the exact reference computes in float64
+        self._dtype = next(self._module.parameters()).dtype
         self._threads = threads
         self.inputs, self.outputs = architecture.inputs, architecture.outputs
 
@@ -78,7 +80,7 @@ class TorchBackend:
         pictures = torch.from_numpy(np.array(feeds["input"], order="C"))
         try:
             with _TURN, _using(self._threads), torch.inference_mode():
-                logits: Array = self._module(pictures).float().numpy()
+                logits: Array = self._module(pictures.to(self._dtype)).float().numpy()
         except RuntimeError as error:
             raise engine_failed("PyTorch", error) from error
         return {"logits": logits}

@@ -18,7 +18,7 @@ from torch_nets import lively, pictures
 from edgecv import artifact
 from edgecv.errors import InputError, ModelLoadError, UnsupportedError
 from edgecv.models import create, read_state_dict
-from edgecv.quantize import as_exported, calibrate, export_qdq, freeze, prepare_qat
+from edgecv.quantize import as_exported, calibrate, export_qdq, freeze, predict, prepare_qat
 from edgecv.quantize.checkpoint import KEY, Architecture, read_checkpoint, write_checkpoint
 from edgecv.runtime import Runtime
 from edgecv_runtimes.base import ListsLayers
@@ -82,9 +82,7 @@ def test_the_answers_are_those_of_the_exported_file(
 ) -> None:
     batch = pictures(6, SIZE, seed=9).numpy()
     export_qdq(qat, tmp_path / "m.onnx", input_size=SIZE)
-    exact = as_exported(qat, input_size=SIZE)
-    with torch.inference_mode():
-        expected = exact(torch.from_numpy(batch)).float().numpy()
+    expected = predict(as_exported(qat, input_size=SIZE), [batch])
     with Runtime(path) as ours, Runtime(tmp_path / "m.onnx") as theirs:
         assert (ours.info.backend, ours.info.kind) == ("torch", "torch")
         answers = ours.infer(batch)["logits"]
@@ -101,7 +99,9 @@ def test_a_float_model_runs_as_trained(tmp_path: Path) -> None:
     write_checkpoint(module, path, replace(ARCHITECTURE, bits=None), ABOUT)
     picture = pictures(1, SIZE, seed=9)
     with Runtime(path) as runtime, torch.inference_mode():
-        assert np.array_equal(runtime.infer(picture.numpy())["logits"], module(picture).numpy())
+        answer, trained = runtime.infer(picture.numpy())["logits"], module(picture).numpy()
+        # the runtime has one thread, this process perhaps two: sums may be split differently
+        assert np.abs(answer - trained).max() <= 1e-6
         assert runtime.info.precision == "float32 (14/14 conv, 1/1 linear)"
 
 
