@@ -6,7 +6,7 @@ from edgecv.cli.group import LazyGroup
 
 __all__ = ["command"]
 
-command = LazyGroup(
+command: LazyGroup = LazyGroup(
     name="bench",
     commands={
         "run": "Measure latency and memory of models on this machine.",

@@ -58,7 +58,7 @@ class PredictionStore:
         self.path: Path = folder / f"{name}.npz"
         self._scores: dict[str, npt.NDArray[np.float32]] = {}
         self._new = 0
-        self.reused = 0
+        self.reused: int = 0
         if self.path.exists():
             self._read()
 

@@ -21,6 +21,7 @@ from edgecv.artifact import ModelFile
 from edgecv.quantize.checkpoint import read_checkpoint
 from edgecv.quantize.naming import canonical
 from edgecv.quantize.reference import as_exported
+from edgecv.spec.types import TensorSpec
 from edgecv_runtimes.base import (
     Array,
     ExecutedLayer,
@@ -67,7 +68,8 @@ class TorchBackend:
         # the exact reference computes in float64
         self._dtype = next(self._module.parameters()).dtype
         self._threads = threads
-        self.inputs, self.outputs = architecture.inputs, architecture.outputs
+        self.inputs: tuple[TensorSpec, ...] = architecture.inputs
+        self.outputs: tuple[TensorSpec, ...] = architecture.outputs
 
     @classmethod
     def version(cls) -> str:
