@@ -9,7 +9,8 @@ again what was split, and comparing, proves that nobody touched the container.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 __all__ = ["KEY", "Parts", "holds_traces"]
 
@@ -20,8 +21,7 @@ KEY = "edgecv"
 _TRACES = (b'"left_out":[', b'"quantizers":[', b'"schema_version":"', b'"score_kind":"')
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """A file taken apart.
 
     Attributes:
@@ -33,7 +33,7 @@ class Parts:
 
     body: bytes
     document: bytes | None = None
-    members: Mapping[str, bytes] = field(default_factory=dict)
+    members: Mapping[str, bytes] = MappingProxyType({})
     traces: bool = False
 
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecv.cli.comparing import layers_text, pair_text, pipeline_text
 from edgecv.cli.evaluating import (
+    Evaluated,
     evaluate_models,
     evaluation_options,
     hold_decisions,
     refuse_existing,
-    verdict,
 )
 from edgecv.cli.options import file_argument
 
 if TYPE_CHECKING:
-    from edgecv.evaluate.paired import PairedDetail
-    from edgecv.stats import NonInferiority
+    from edgecv.artifact import ModelFile, Preprocess
+    from edgecv.evaluate.pipeline import PipelineEffect
+    from edgecv.layers import LayerComparison
 
 __all__ = ["command"]
-
-_SHOWN = 10
 
 
 @click.command(name="compare")
@@ -37,6 +37,17 @@ _SHOWN = 10
     " pictures are too few to say.",
 )
 @click.option(
+    "--layers",
+    is_flag=True,
+    help="Compare tensor by tensor, too, and name the first layer where the error jumps.",
+)
+@click.option(
+    "--pipeline",
+    is_flag=True,
+    help="Change what is in front of the models, too (channel order, resizing, crop, JPEG), so that a fault"
+    " there is not taken for quantization.",
+)
+@click.option(
     "--json", "json_path", type=click.Path(path_type=Path), help="Write a JSON file with all flips."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the JSON file if it exists.")
@@ -45,6 +56,8 @@ def command(
     reference: Path,
     candidates: tuple[Path, ...],
     max_drop: float | None,
+    layers: bool,
+    pipeline: bool,
     json_path: Path | None,
     overwrite: bool,
     **choices: Any,
@@ -54,6 +67,7 @@ def command(
     The difference of top-1 with its paired interval, the exact McNemar test, the pictures whose answer
     changed, classes with Holm's correction, and how far scores and calibration moved. Any models of any
     engines: float and int8, two conversions, two trainings.
+    --layers and --pipeline look for the cause.
 
     \b
     edgecv compare model.float.tflite model.int8.tflite --data pictures --max-drop 0.5
@@ -62,23 +76,31 @@ def command(
     from edgecv.stats import non_inferiority
 
     refuse_existing(json_path, overwrite=overwrite)
-    first, *others = evaluate_models((reference, *candidates), **choices)
+    extras = _Extras(layers=layers, pipeline=pipeline)
+    first, *others = evaluate_models((reference, *candidates), each=extras.add, **choices)
     found = [detail(first, other) for other in others]
     decisions = [
         None if max_drop is None else non_inferiority(one.pair.record, max_drop / 100)
         for one in found
     ]
+    compared = extras.compared_layers()
     for one, decision in zip(found, decisions, strict=True):
-        click.echo(_text(one, decision))
+        click.echo(pair_text(one, decision))
+    for comparison in compared:
+        click.echo(layers_text(comparison))
+    if pipeline:
+        click.echo(pipeline_text(extras.effects, extras.differences()))
     if json_path:
         from edgecv.artifact import write_atomically
 
         record = {
-            "schema": "edgecv.compare/1.0",
+            "schema": "edgecv.compare/1.1",
             "pairs": [
                 {**one.to_json(), "non_inferiority": None if d is None else d.as_json()}
                 for one, d in zip(found, decisions, strict=True)
             ],
+            "layers": [comparison.to_json() for comparison in compared],
+            "pipeline": [effect.to_json() for effect in extras.effects],
         }
         write_atomically(json_path, (json.dumps(record, indent=1) + "\n").encode())
     hold_decisions(
@@ -86,44 +108,73 @@ def command(
     )
 
 
-def _text(found: PairedDetail, decision: NonInferiority | None) -> str:
-    pair, record = found.pair, found.pair.record
-    d = record.difference
-    originals = f" of {record.groups} originals" if record.groups < record.n else ""
-    lines = [
-        f"{pair.b} against {pair.a}, {record.n} pictures{originals}",
-        f"  top-1        {100 * d.value:+.2f} points [{100 * d.low:+.2f}, {100 * d.high:+.2f}], paired;"
-        f" McNemar p = {record.mcnemar_p:.3g}",
-    ]
-    if decision is not None:
-        points = f"{100 * decision.margin:g} point{'s' if decision.margin != 0.01 else ''}"
-        lines.append(f"  at most {points} lost: {verdict(decision)}")
-    lines += [
-        f"  answers      {100 * record.agreement.value:.2f} % agree; {record.flips} flips:"
-        f" {record.to_wrong} to wrong, {record.to_right} to right,"
-        f" {record.wrong_to_other_wrong} from wrong to wrong",
-        f"  scores       SQNR {pair.sqnr_db:.1f} dB, largest difference {pair.max_difference:.4g}",
-    ]
-    if found.max_probability_change is not None and found.calibration is not None:
-        before, after = found.calibration
-        lines += [
-            f"  probability  KL {pair.kl:.2g} nats, largest change {found.max_probability_change:.3f}",
-            f"  calibration  error {100 * before.ece.value:.2f} % before, {100 * after.ece.value:.2f} % after",
+#: Pictures that layers are compared on: the ratios settle after a few.
+_LAYER_PICTURES = 16
+
+
+class _Extras:
+    """What is done with each model while it is open."""
+
+    def __init__(self, *, layers: bool, pipeline: bool) -> None:
+        self._layers, self._pipeline = layers, pipeline
+        self._feeds: list[tuple[str, ModelFile, list[Any]]] = []
+        self._prepared: list[tuple[str, Preprocess]] = []
+        self.effects: list[PipelineEffect] = []
+
+    def add(self, model: Evaluated) -> None:
+        """Keep what the comparison of layers needs; run the checks of the pipeline."""
+        info = model.runtime.info
+        name = model.evaluation.name
+        assert info.preprocess is not None, "evaluation would have refused it"
+        self._prepared.append((name, info.preprocess))
+        if self._layers and info.path is not None:
+            from edgecv import artifact
+            from edgecv.preprocess import to_input
+
+            stride = max(1, len(model.items) // _LAYER_PICTURES)
+            some = model.items[::stride][:_LAYER_PICTURES]
+            feeds = [
+                to_input(
+                    model.cache.get(item.path, info.preprocess), info.inputs[0], info.preprocess
+                )
+                for item in some
+            ]
+            self._feeds.append((name, artifact.read(info.path, check="off"), feeds))
+        if self._pipeline:
+            from edgecv.evaluate.pipeline import check_pipeline
+
+            self.effects += check_pipeline(
+                model.runtime,
+                model.evaluation,
+                model.items,
+                cache=model.cache,
+                progress=lambda check: model.progress.step(f"{name}: {check}"),
+            )
+
+    def compared_layers(self) -> list[LayerComparison]:
+        """The first model against each other, tensor by tensor."""
+        if not self._feeds:
+            return []
+        from edgecv.layers import compare_layers, open_taps
+
+        (name, file, feeds), *others = self._feeds
+        return [
+            compare_layers(
+                open_taps(file),
+                open_taps(candidate),
+                list(zip(feeds, given, strict=True)),
+                names=(name, title),
+            )
+            for title, candidate, given in others
         ]
-    changed = [c for c in found.classes if c.to_wrong or c.to_right]
-    findings = [c for c in changed if c.p_holm < 0.05]
-    lines.append(
-        f"  classes      {len(changed)} of {len(found.classes)} changed, {len(findings)} beyond chance"
-        " (Holm, 0.05)"
-    )
-    for c in (findings or sorted(changed, key=lambda c: c.change))[:3]:
-        lines.append(
-            f"    {c.label}: {100 * c.change:+.1f} points ({c.to_wrong} to wrong, {c.to_right} to right of"
-            f" {c.pictures}), p = {c.p_holm:.2g} corrected"
-        )
-    lost = [flip for flip in found.flips if flip.kind == "to wrong"]
-    for flip in lost[:_SHOWN]:
-        lines.append(f"    to wrong: {flip.path}: {flip.truth}, now {flip.after}")
-    if len(lost) > _SHOWN:
-        lines.append(f"    and {len(lost) - _SHOWN} more (--json names all)")
-    return "\n".join(lines)
+
+    def differences(self) -> list[str]:
+        """Where a candidate prepares pictures otherwise than the reference."""
+        from edgecv.evaluate.pipeline import differences
+
+        (first, own), *others = self._prepared
+        return [
+            f"{first} and {name} differ in {phrase}"
+            for name, other in others
+            for phrase in differences(own, other)
+        ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +20,13 @@ from edgecv.cli.options import (
 from edgecv.errors import GateError, InputError, InvalidMeasurementError
 
 if TYPE_CHECKING:
-    from edgecv.data import Dataset
-    from edgecv.evaluate import Evaluation, PairedComparison
+    from edgecv.data import Dataset, Item
+    from edgecv.evaluate import Evaluation, PairedComparison, PixelCache
+    from edgecv.runtime import Runtime
     from edgecv.stats import NonInferiority
 
 __all__ = [
+    "Evaluated",
     "evaluate_models",
     "evaluation_options",
     "hold_decisions",
@@ -32,6 +35,25 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model that was just evaluated and is still open.
+
+    Attributes:
+        runtime: The model.
+        items: The pictures.
+        evaluation: What it answered.
+        cache: Prepared pixels.
+        progress: To say what else is done with it.
+    """
+
+    runtime: Runtime
+    items: Sequence[Item]
+    evaluation: Evaluation
+    cache: PixelCache
+    progress: Progress
 
 
 def evaluation_options(command: F) -> F:
@@ -82,8 +104,9 @@ def evaluate_models(
     label_map: Path | None,
     backend: str,
     threads: int,
+    each: Callable[[Evaluated], None] | None = None,
 ) -> list[Evaluation]:
-    """Run models one after the other over the same pictures.
+    """Run models one after the other over the same pictures; *each* is called while a model is open.
 
     Raises:
         EdgecvError: The data set, a model, a label or a picture cannot be used.
@@ -130,6 +153,8 @@ def evaluate_models(
                 )
             if store is not None and store.reused:
                 progress.note(f"{store.reused} scores were known from {store.path}")
+            if each is not None:
+                each(Evaluated(runtime, items, found[-1], cache, progress))
     progress.done()
     return found
 

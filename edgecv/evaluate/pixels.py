@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,15 @@ import numpy.typing as npt
 from edgecv.artifact.manifest import Preprocess
 from edgecv.preprocess import prepare
 
-__all__ = ["PixelCache"]
+__all__ = ["PixelCache", "PixelSource"]
+
+
+class PixelSource(Protocol):
+    """Where prepared pixels come from."""
+
+    def get(self, path: Path, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
+        """Pixels of a picture: uint8 [h, w, 3] RGB of ``preprocess.size``, not to be written to."""
+        ...
 
 
 class PixelCache:

@@ -13,7 +13,7 @@ from edgecv.artifact.manifest import Preprocess
 from edgecv.data.model import Item
 from edgecv.errors import InputError
 from edgecv.evaluate.evaluation import Evaluation, from_scores
-from edgecv.evaluate.pixels import PixelCache
+from edgecv.evaluate.pixels import PixelCache, PixelSource
 from edgecv.evaluate.predictions import PredictionStore
 from edgecv.foreign import complaint
 from edgecv.preprocess import to_input
@@ -42,7 +42,8 @@ def evaluate(
     classes: Sequence[str],
     *,
     name: str | None = None,
-    cache: PixelCache | None = None,
+    cache: PixelSource | None = None,
+    preprocess: Preprocess | None = None,
     store: PredictionStore | None = None,
     confidence: float = 0.95,
     seed: int = 0,
@@ -56,6 +57,7 @@ def evaluate(
         classes: C names, one per output.
         name: For messages and reports; by default the file's name and the engine.
         cache: Prepared pixels to share with other models; by default none is kept.
+        preprocess: Instead of the model's own, to see what another does to its answers.
         store: Scores computed before; new ones are added.
         confidence: Coverage of the intervals.
         seed: Of the bootstrap.
@@ -68,7 +70,8 @@ def evaluate(
     """
     info = model.info
     title = name if name is not None else _title(info)
-    preprocess = _check(info, len(classes), title)
+    said = _check(info, len(classes), title)
+    preprocess = said if preprocess is None else preprocess
     pixels = cache if cache is not None else PixelCache(0)
     scores = np.empty((len(items), len(classes)), np.float32)
     for row, item in enumerate(items):

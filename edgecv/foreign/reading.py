@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edgecv.artifact import ModelFile, Preprocess
 from edgecv.spec.types import TensorSpec
@@ -18,8 +17,7 @@ LabelsSource = Sequence[str] | str | Path
 PreprocessSource = Preprocess | str | Path
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What is known of a model beyond its tensors, and who says it.
 
     Attributes:
@@ -77,12 +75,12 @@ def resolve(
     if labels is not None:
         from edgecv.foreign.labels import read_labels
 
-        reading = replace(reading, labels=read_labels(labels, outputs), labels_from="argument")
+        reading = reading._replace(labels=read_labels(labels, outputs), labels_from="argument")
     if preprocess is not None:
         from edgecv.foreign.presets import read_argument
 
-        reading = replace(
-            reading, preprocess=read_argument(preprocess, inputs), preprocess_from="argument"
+        reading = reading._replace(
+            preprocess=read_argument(preprocess, inputs), preprocess_from="argument"
         )
     if not reading.labels_from or not reading.preprocess_from:
         reading = _ask_the_file(reading, file, inputs, outputs)
@@ -90,7 +88,7 @@ def resolve(
         # a manifest without labels was made from a file of which nobody said what its scores are
         from edgecv.foreign.graph import score_kind
 
-        reading = replace(reading, score_kind=score_kind(file) or reading.score_kind)
+        reading = reading._replace(score_kind=score_kind(file) or reading.score_kind)
     return reading
 
 
@@ -137,8 +135,8 @@ def _ask_the_file(
 
     for said in said_in(file, inputs, outputs):
         if said.labels and not reading.labels_from:
-            reading = replace(reading, labels=said.labels, labels_from=said.source)
+            reading = reading._replace(labels=said.labels, labels_from=said.source)
         if said.preprocess is not None and not reading.preprocess_from:
-            reading = replace(reading, preprocess=said.preprocess, preprocess_from=said.source)
-        reading = replace(reading, notes=reading.notes + said.notes)
+            reading = reading._replace(preprocess=said.preprocess, preprocess_from=said.source)
+        reading = reading._replace(notes=reading.notes + said.notes)
     return reading

@@ -16,7 +16,7 @@ from edgecv import artifact
 from edgecv.errors import InputError, ModelLoadError
 from edgecv.foreign import LabelsSource, PreprocessSource, resolve
 from edgecv.preprocess import DEVIATION, MODES, check_mode
-from edgecv.results import Classification, ModelInfo, Profile, StreamAnswer, Timings
+from edgecv.results.model_info import ModelInfo
 from edgecv.runtime.batches import in_batches, is_other_batch
 from edgecv.runtime.edges import all_finite, describe, misfit, one_of
 from edgecv.runtime.pictures import PictureEdge
@@ -25,6 +25,7 @@ from edgecv_runtimes.registry import choose
 
 if TYPE_CHECKING:
     from edgecv.preprocess import Picture
+    from edgecv.results import Classification, Profile, StreamAnswer
 
 __all__ = ["Runtime"]
 
@@ -375,6 +376,8 @@ class Runtime:
         return arrays
 
     def _classify(self, images: Sequence[Picture], top_k: int, color: str) -> list[Classification]:
+        from edgecv.results.classification import Timings
+
         began = time.perf_counter_ns()
         if self._closed:
             self._refuse_closed()

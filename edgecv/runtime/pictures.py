@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from edgecv.errors import InputError
 from edgecv.foreign import Reading, complaint
-from edgecv.results import Classification, Prediction, Probabilities, Timings
 from edgecv.spec.arithmetic import dequantize
 from edgecv.spec.types import TensorSpec
 
 if TYPE_CHECKING:
     from edgecv.preprocess import Picture
+    from edgecv.results import Classification, Timings
 
 __all__ = ["PictureEdge"]
 
@@ -132,6 +132,8 @@ class PictureEdge:
         Raises:
             InputError: There are not as many labels as classes.
         """
+        from edgecv.results.classification import Classification, Prediction, Probabilities
+
         labels, kind = self._reading.labels, self._reading.score_kind
         if len(scores) != len(labels):
             raise InputError(

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    NamedTuple,
+    Protocol,
+    Self,
+    runtime_checkable,
+)
 
 import numpy.typing as npt
 
 from edgecv.artifact import ModelFile
 from edgecv.errors import EdgecvError, ModelLoadError, UnsupportedError
-from edgecv.results import LayerTime
 from edgecv.spec.types import TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv.results import LayerTime
 
 __all__ = [
     "FLOAT_PRECISIONS",

@@ -9,13 +9,12 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 
 from edgecv.artifact import ModelFile
 from edgecv.errors import UnsupportedError
-from edgecv.results import LayerTime
 from edgecv.spec.types import TensorSpec
 from edgecv_runtimes.base import (
     Array,
@@ -27,6 +26,9 @@ from edgecv_runtimes.base import (
     summarize_precision,
 )
 from edgecv_runtimes.quiet import import_onnxruntime
+
+if TYPE_CHECKING:
+    from edgecv.results import LayerTime
 
 __all__ = ["OnnxRuntimeBackend"]
 
@@ -167,6 +169,8 @@ class OnnxRuntimeBackend:
 
     def profile_layers(self, feeds: Mapping[str, Array], runs: int) -> tuple[LayerTime, ...]:
         """Mean wall time of every kernel, under the names of the optimized graph."""
+        from edgecv.results.profile import LayerTime
+
         total: dict[str, float] = {}
         kinds: dict[str, tuple[str, str]] = {}
         # the first call allocates

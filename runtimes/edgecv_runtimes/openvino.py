@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 
 from edgecv.artifact import ModelFile
 from edgecv.errors import ModelLoadError, UnsupportedError
-from edgecv.results import LayerTime
 from edgecv.spec.types import TensorSpec
 from edgecv_runtimes.base import (
     Array,
@@ -24,6 +23,9 @@ from edgecv_runtimes.base import (
 )
 from edgecv_runtimes.openvino_residual import keep_residual_roundings
 from edgecv_runtimes.quiet import import_openvino
+
+if TYPE_CHECKING:
+    from edgecv.results import LayerTime
 
 __all__ = ["OpenVINOBackend"]
 
@@ -147,6 +149,8 @@ class OpenVINOBackend:
 
     def profile_layers(self, feeds: Mapping[str, Array], runs: int) -> tuple[LayerTime, ...]:
         """Mean wall time of every layer that executed, from a model compiled to count."""
+        from edgecv.results.profile import LayerTime
+
         core, network = self._read()
         counting = self._compile(core, network, {**self._settings, "PERF_COUNT": True})
         request = counting.create_infer_request()
