@@ -18,6 +18,7 @@ __all__ = ["layers_text", "pair_text", "pipeline_text"]
 _SHOWN = 10
 #: Up to so many tensors are listed in full, in their order; of more, the worst.
 _LISTED = 40
+_WIDEST = 48
 
 
 def pair_text(found: PairedDetail, decision: NonInferiority | None) -> str:
@@ -75,11 +76,11 @@ def layers_text(found: LayerComparison) -> str:
         worst = min(found.layers, key=lambda layer: layer.sqnr_db)
         lines.append(
             f"  no jump: nowhere does the noise grow fourfold at once to more than 1 % of the signal;"
-            f" worst {worst.name}, {worst.sqnr_db:.1f} dB"
+            f" worst {_short(worst.name)}, {worst.sqnr_db:.1f} dB"
         )
     else:
         lines.append(
-            f"  the error jumps first at {jump.name}: {jump.sqnr_db:.1f} dB, {jump.before_db:.1f} dB in front"
+            f"  the error jumps first at {_short(jump.name)}: {jump.sqnr_db:.1f} dB, {jump.before_db:.1f} dB in front"
             " of it"
         )
     listed: Sequence[LayerDifference] = found.layers
@@ -87,7 +88,7 @@ def layers_text(found: LayerComparison) -> str:
         worst_ones = sorted(listed, key=lambda layer: layer.sqnr_db)[:_SHOWN]
         listed = [layer for layer in found.layers if layer in worst_ones]
         lines.append(f"  the worst {_SHOWN}, in the order of execution (--json has all):")
-    width = max(len(layer.name) for layer in listed)
+    width = max(len(_short(layer.name)) for layer in listed)
     lines.append(
         f"  {'tensor':<{width}}  {'SQNR dB':>8}  {'in front':>8}  {'largest':>9}  {'LSB':>6}"
     )
@@ -95,28 +96,34 @@ def layers_text(found: LayerComparison) -> str:
         front = "" if layer.before_db is None else f"{layer.before_db:.1f}"
         steps = "" if layer.max_steps is None else f"{layer.max_steps:.1f}"
         lines.append(
-            f"  {layer.name:<{width}}  {layer.sqnr_db:8.1f}  {front:>8}  {layer.max_difference:9.4g}"
+            f"  {_short(layer.name):<{width}}  {layer.sqnr_db:8.1f}  {front:>8}  {layer.max_difference:9.4g}"
             f"  {steps:>6}{'  jump' if layer.jumps else ''}"
         )
     return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    """TensorFlow joins the names of everything it fused by semicolons."""
+    first = name.split(";", 1)[0]
+    return first if len(first) <= _WIDEST else f"…{first[1 - _WIDEST :]}"
 
 
 def pipeline_text(effects: Sequence[PipelineEffect], differing: Sequence[str]) -> str:
     """What faults in front of the models do, model by model."""
     lines = ["what is in front of the models, changed on purpose (points of top-1, paired):"]
     lines += [f"  WARNING: {phrase}" for phrase in differing]
-    width = max(len(effect.check.name) for effect in effects)
+    width = max((len(effect.check.name) for effect in effects), default=0)
     model = ""
     for effect in effects:
         if effect.pair.a != model:
             model = effect.pair.a
             lines.append(f"  {model}")
         d = effect.pair.record.difference
+        found = f"{100 * d.value:+7.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
+        if effect.pair.max_difference == 0:
+            found = "no score changes"
         mark = "  WARNING: better" if effect.better else ""
-        lines.append(
-            f"    {effect.check.name:<{width}}  {100 * d.value:+7.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
-            f"  {effect.check.change}{mark}"
-        )
+        lines.append(f"    {effect.check.name:<{width}}  {found}  {effect.check.change}{mark}")
     if any(effect.better for effect in effects):
         lines.append(
             "  A change that makes the answers better says that the preprocessing in force is not the one that the"

@@ -22,7 +22,7 @@ from edgecv.runtime import Runtime
 from edgecv.selftest.bundle import MODELS, Bundle, load_bundle
 from edgecv_runtimes.registry import choose
 
-__all__ = ["ENGINES", "EngineReport", "SelftestReport", "run_selftest"]
+__all__ = ["ENGINES", "EngineReport", "SelftestReport", "kind_of", "run_selftest"]
 
 #: Engines that are looked for.
 ENGINES: Final = ("litert", "openvino", "onnxruntime")
@@ -111,7 +111,7 @@ def run_selftest(
         ModelLoadError: The shipped model is damaged.
     """
     bundle = bundle or load_bundle()
-    kinds = {name: _kind(name) for name in backends}
+    kinds = {name: kind_of(name) for name in backends}
     engines = []
     with tempfile.TemporaryDirectory(prefix="edgecv-selftest-") as folder:
         bundle.unpack(Path(folder))
@@ -122,8 +122,12 @@ def run_selftest(
     return SelftestReport(tuple(engines), environment())
 
 
-def _kind(name: str) -> str:
-    """The shipped format that the backend *name* runs."""
+def kind_of(name: str) -> str:
+    """The shipped format that the backend *name* runs.
+
+    Raises:
+        UnsupportedError: There is none.
+    """
     last: UnsupportedError | None = None
     for kind in MODELS:
         try:

@@ -77,6 +77,17 @@ def test_compare_two_models(models: list[Path], tmp_path: Path) -> None:
     assert "12 scores were known" in again.stderr
     assert again.returncode in (0, 1, 3)
     assert len(list((tmp_path / "scores").iterdir())) == 2
+    deep = _edgecv(
+        "compare", *models, *words, "--layers", "--pipeline", "--json", "d.json", cwd=tmp_path
+    )
+    assert deep.returncode == 0, deep.stderr
+    assert "tensor by tensor, 12 pictures" in deep.stdout
+    assert "channels swapped" in deep.stdout
+    record = json.loads((tmp_path / "d.json").read_text())
+    [layers] = record["layers"]
+    assert layers["pictures"] == 12
+    assert "logits" in {layer["name"] for layer in layers["layers"]}
+    assert len(record["pipeline"]) == 12
     refused = _edgecv("compare", *models, *words, "--json", "c.json", cwd=tmp_path)
     assert refused.returncode == 2
     assert "exists" in refused.stderr
