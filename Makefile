@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c .ci/constr
 LEGACY := .venv-legacy
 SHELL  := /bin/bash
 
-.PHONY: help demo test test-slow test-legacy test-arm64 lint types layers check coverage wheel clean
+.PHONY: help demo test test-slow test-legacy test-arm64 test-fleet lint types layers check coverage wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,7 @@ demo: $(VENV)/.all ## train, quantize, convert, run and compare on bundled data 
 	$(BIN)/edgecv demo --overwrite
 
 test: $(VENV)/.dev ## the quick suite
-	$(BIN)/python -m pytest -m 'not slow and not arm' -n auto --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow and not arm and not fleet' -n auto --dist loadfile
 
 test-slow: $(VENV)/.dev ## the long tests
 	$(BIN)/python -m pytest -m slow
@@ -45,6 +45,9 @@ test-legacy: $(LEGACY)/.dev ## the device side on the legacy TFLite engine (Pyth
 test-arm64: $(VENV)/.dev ## the wheel on emulated Arm boards (Debian only; downloads 0.4 GB)
 	$(BIN)/python -m pytest -m arm tests/arm -rP
 
+test-fleet: $(VENV)/.dev ## the playbook of examples/fleet against two sshd (Linux with apt; downloads ansible-core)
+	$(BIN)/python -m pytest -m fleet tests/fleet
+
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,7 +63,7 @@ check: lint types layers ## everything but the tests
 
 coverage: $(VENV)/.dev ## the quick suite with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m 'not slow and not arm' -q
+	$(BIN)/coverage run -m pytest -m 'not slow and not arm and not fleet' -q
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
 

@@ -69,8 +69,11 @@ def _row(record: dict[str, Any], name: str) -> dict[str, Any]:
         return latency[key]["value"] if latency[key].get("stated", True) else None
 
     peak, size = record["memory"].get("peak_rss_bytes"), record["model"].get("file_bytes")
+    board = facts.get("model") or facts.get("cores") or "unnamed"
+    place = Path(name).parent
     return {
-        "board": facts.get("model") or facts.get("cores") or "unnamed",
+        # a fleet has several boards of one model, each with a folder of its own
+        "board": board if place == Path() else f"{board} ({place.as_posix()})",
         "model": record["model"]["name"],
         "precision": record["model"].get("precision") or "",
         "engine": f"{record['engine']['backend']} {record['engine']['version']}",

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -18,9 +19,16 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
-from roots import Root, unavailable  # noqa: E402
+from roots import Root, UnavailableError, unavailable  # noqa: E402
 
+#: Exit code of a run that cannot build a root (as automake's for a skipped test).
+NOT_TESTED = 77
 _ENGINES = ("ai-edge-litert>=2.1.6", "onnxruntime", "openvino")
+
+
+def _not_tested(reason: str) -> NoReturn:
+    """End loudly, with a code of its own: nothing failed, and nothing was shown."""
+    pytest.exit(f"ARM IS NOT TESTED: {reason}", returncode=NOT_TESTED)
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +36,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for everything; EDGECV_ARM_WORK keeps it, and saves the downloads of the next run."""
     reason = unavailable()
     if reason:
-        pytest.skip(f"ARM IS NOT TESTED: {reason}")
+        _not_tested(reason)
     kept = os.environ.get("EDGECV_ARM_WORK")
     folder = Path(kept) if kept else tmp_path_factory.mktemp("arm")
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,9 +68,7 @@ def wheel(work: Path) -> Path:
     return made
 
 
-@pytest.fixture(scope="session")
-def job(work: Path) -> Path:
-    """Models with and without float islands, and every tensor of one with them."""
+def _make_job(work: Path) -> Path:
     from make_job import make_job
 
     folder = work / "job"
@@ -70,6 +76,43 @@ def job(work: Path) -> Path:
     folder.mkdir()
     data = os.environ.get("EDGECV_TEST_DATA")
     make_job(folder, Path(data) if data else None)
+    return folder
+
+
+def _build(root: Root, wheel: Path, *requirements: str, extras: str = "") -> Root:
+    root.build()
+    root.install(wheel, *requirements, extras=extras)
+    return root
+
+
+@pytest.fixture(scope="session")
+def built(work: Path, wheel: Path) -> dict[str, Any]:
+    """The roots and the job, made side by side: half of it is waiting for the network."""
+    with ThreadPoolExecutor(3) as pool:
+        waiting = {
+            "job": pool.submit(_make_job, work),
+            # Debian 12, arm64, with all three engines
+            "bookworm": pool.submit(_build, Root(work / "bookworm-arm64"), wheel, *_ENGINES),
+            # Debian 13, Python 3.13
+            "trixie": pool.submit(
+                _build, Root(work / "trixie-arm64", suite="trixie"), wheel,
+                extras="[litert,onnxruntime]",
+            ),
+            # Debian 12, 32 bits: NumPy and Pillow of the distribution, the legacy engine
+            "armhf": pool.submit(
+                _build, Root(work / "bookworm-armhf", arch="armhf"), wheel, "tflite-runtime", "click"
+            ),
+        }  # fmt: skip
+    try:
+        return {name: future.result() for name, future in waiting.items()}
+    except UnavailableError as error:
+        _not_tested(str(error))
+
+
+@pytest.fixture(scope="session")
+def job(built: dict[str, Any]) -> Path:
+    """Models with and without float islands, and every tensor of one with them."""
+    folder: Path = built["job"]
     return folder
 
 
@@ -100,27 +143,21 @@ def run_there(root: Root, job: Path, out: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def bookworm(work: Path, wheel: Path) -> Root:
+def bookworm(built: dict[str, Any]) -> Root:
     """Debian 12, arm64, with the wheel and all three engines by the root's own pip."""
-    root = Root(work / "bookworm-arm64")
-    root.build()
-    root.install(wheel, *_ENGINES)
+    root: Root = built["bookworm"]
     return root
 
 
 @pytest.fixture(scope="session")
-def trixie(work: Path, wheel: Path) -> Root:
+def trixie(built: dict[str, Any]) -> Root:
     """Debian 13, Python 3.13."""
-    root = Root(work / "trixie-arm64", suite="trixie")
-    root.build()
-    root.install(f"{wheel}[litert,onnxruntime]")
+    root: Root = built["trixie"]
     return root
 
 
 @pytest.fixture(scope="session")
-def armhf(work: Path, wheel: Path) -> Root:
+def armhf(built: dict[str, Any]) -> Root:
     """Debian 12, 32 bits: NumPy and Pillow of the distribution, the legacy engine."""
-    root = Root(work / "bookworm-armhf", arch="armhf")
-    root.build()
-    root.install(wheel, "tflite-runtime", "click")
+    root: Root = built["armhf"]
     return root

@@ -19,7 +19,7 @@ from edgecv_converters import convert_model
 __all__ = ["make_job"]
 
 _SIZE = (64, 64)
-_PICTURES = 16
+_PICTURES = 8
 
 
 def make_job(folder: Path, data: Path | None) -> None:
@@ -50,6 +50,8 @@ def make_job(folder: Path, data: Path | None) -> None:
                     "file": made.path.name,
                     "backend": engines[made.target],
                     "pictures": _PICTURES,
+                    "labels": [str(number) for number in range(10)],
+                    "preprocess": "unit",
                 }
             )
     if data is not None:

@@ -11,14 +11,18 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-__all__ = ["BOARDS", "Board", "Root", "unavailable"]
+__all__ = ["BOARDS", "Board", "Root", "UnavailableError", "unavailable"]
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _OLD = "fp asimd evtstrm crc32 cpuid"
 _NEW = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
+
+
+class UnavailableError(RuntimeError):
+    """Debian's mirror or the package index does not answer: nothing is said of edgecv."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Board:
         revision: Of the core.
         features: Of /proc/cpuinfo.
         kilohertz: Lowest and highest frequency.
+        kilobytes: Of memory.
         code: Raspberry Pi revision.
     """
 
@@ -43,6 +48,7 @@ class Board:
     revision: int
     features: str
     kilohertz: tuple[int, int]
+    kilobytes: int
     code: str
 
 
@@ -55,6 +61,7 @@ BOARDS = {
         4,
         _OLD,
         (600_000, 1_000_000),
+        429_000,
         "902120",
     ),
     "pi4": Board(
@@ -65,6 +72,7 @@ BOARDS = {
         3,
         _OLD,
         (600_000, 1_800_000),
+        3_884_340,
         "c03114",
     ),
     "pi5": Board(
@@ -75,6 +83,7 @@ BOARDS = {
         1,
         _NEW,
         (1_500_000, 2_400_000),
+        8_245_000,
         "d04170",
     ),
 }
@@ -125,18 +134,20 @@ class Root:
         suite: ``"bookworm"`` (Python 3.11) or ``"trixie"`` (3.13).
         arch: ``"arm64"`` or ``"armhf"``.
         emulated_core: Replaces the board's core (negative controls).
+        name: Of a view: the same system with another board's /proc and /sys.
     """
 
     folder: Path
     suite: str = "bookworm"
     arch: str = "arm64"
     emulated_core: str | None = None
+    name: str = ""
     _board: Board = field(default_factory=lambda: BOARDS["pi4"])
 
     @property
     def root(self) -> Path:
         """The root folder itself."""
-        return self.folder / "root"
+        return self.folder / (f"root-{self.name}" if self.name else "root")
 
     @property
     def site(self) -> Path:
@@ -169,7 +180,30 @@ class Root:
             self._unpack(package)
             package.unlink()
         self._link_linear_algebra()
+        self._wrap_python()
         self.board("pi4")
+
+    def view(self, board: str) -> Root:
+        """The same system as another board sees it; views can be used at the same time."""
+        other = replace(self, name=board)
+        other.root.mkdir(exist_ok=True)
+        for entry in self.root.iterdir():
+            link = other.root / entry.name
+            if entry.name not in ("proc", "sys") and not link.is_symlink():
+                link.symlink_to(Path("..") / self.root.name / entry.name)
+        other.board(board)
+        return other
+
+    def _wrap_python(self) -> None:
+        """In Python's place, a script that starts the emulator: processes that it starts are emulated, too."""
+        place = self.root / f"usr/bin/python{self.python_version}"
+        real = place.with_name(f"{place.name}.{self.arch}")
+        if not real.exists():
+            place.rename(real)
+        partial = place.with_suffix(".part")
+        partial.write_text(f'#!/bin/sh\nexec "{self._emulator}" -0 "$0" "{real}" "$@"\n')
+        partial.chmod(0o755)
+        partial.rename(place)
 
     def board(self, name: str) -> None:
         """Make /proc and /sys those of a board."""
@@ -199,12 +233,19 @@ class Root:
                 f"{cpu}/cpufreq/cpuinfo_max_freq": f"{board.kilohertz[1]}\n",
                 f"{cpu}/cpufreq/scaling_cur_freq": f"{board.kilohertz[1]}\n",
                 f"{cpu}/cpufreq/scaling_max_freq": f"{board.kilohertz[1]}\n",
+                # what is missing here would be read from this machine
+                f"{cpu}/cpu_capacity": "1024\n",
                 f"{cpu}/topology/physical_package_id": "0\n",
                 f"{cpu}/topology/core_id": f"{number}\n",
                 f"{cpu}/topology/core_siblings_list": "0-3\n",
                 f"{cpu}/topology/thread_siblings_list": f"{number}\n",
             }
         files |= {f"sys/devices/system/cpu/{n}": "0-3\n" for n in ("possible", "present", "online")}
+        files |= {
+            "proc/meminfo": f"MemTotal: {board.kilobytes} kB\nSwapTotal: 0 kB\n",
+            "proc/sys/kernel/arch": "aarch64\n",
+            "proc/sys/kernel/osrelease": "6.6.31+rpt-rpi-v8\n",
+        }
         files["proc/cpuinfo"] = "".join(blocks) + (
             f"Revision\t: {board.code}\nSerial\t\t: 0000000000000000\nModel\t\t: {board.model}\n"
         )
@@ -214,7 +255,7 @@ class Root:
             place.write_text(text)
 
     def python(
-        self, *arguments: str | Path, timeout_s: float = 600, path: str = ""
+        self, *arguments: str | Path, timeout_s: float = 600, path: str = "", direct: bool = False
     ) -> subprocess.CompletedProcess[str]:
         """Run the root's Python under emulation.
 
@@ -222,6 +263,7 @@ class Root:
             *arguments: Of Python.
             timeout_s: Longest time.
             path: More of PYTHONPATH.
+            direct: Without the script in between; what this starts in turn is then not emulated.
         """
         paths = [str(self.site), path]
         if self.arch == "armhf":
@@ -238,8 +280,9 @@ class Root:
             "OPENBLAS_NUM_THREADS": "1",
         }
         interpreter = self.root / f"usr/bin/python{self.python_version}"
+        started = [str(self._emulator), f"{interpreter}.{self.arch}"] if direct else [interpreter]
         return subprocess.run(
-            [str(self._emulator), str(interpreter), *map(str, arguments)],
+            [*started, *map(str, arguments)],
             env=environment,
             capture_output=True,
             text=True,
@@ -258,16 +301,32 @@ class Root:
                 sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", wheels, "pip>=25"
             )
             _run(sys.executable, "-m", "zipfile", "-e", next(wheels.glob("pip-*.whl")), pip)
-        return self.python("-m", "pip", "--disable-pip-version-check", *arguments, path=str(pip))
+        # pip looks into the interpreter's own file for the float ABI
+        return self.python(
+            "-m", "pip", "--disable-pip-version-check", *arguments, path=str(pip), direct=True
+        )
 
-    def install(self, *requirements: str | Path) -> None:
-        """Install into the root with its own pip, binary wheels only."""
+    def install(self, wheel: Path, *requirements: str, extras: str = "") -> None:
+        """Install into the root with its own pip, binary wheels only.
+
+        Args:
+            wheel: Of edgecv; it replaces one that is there.
+            *requirements: Engines.
+            extras: Of the wheel, e.g. ``"[litert]"``.
+        """
+        # an older root keeps its packages, but never its edgecv
+        for stale in self.site.glob("edgecv*"):
+            shutil.rmtree(stale)
         done = self.pip(
             "install", "-q", "--no-compile", "--only-binary=:all:", "--target", self.site,
-            *(("--no-deps",) if self.arch == "armhf" else ()), *requirements,
+            *(("--no-deps",) if self.arch == "armhf" else ()), f"{wheel}{extras}", *requirements,
         )  # fmt: skip
         if done.returncode:
-            raise RuntimeError(f"pip in the root failed: {done.stdout}{done.stderr}")
+            said = f"{done.stdout}{done.stderr}"
+            network = any(
+                word in said for word in ("Connection", "No matching distribution", "Timeout")
+            )
+            raise (UnavailableError if network else RuntimeError)(f"pip in the root failed: {said}")
 
     @property
     def _emulator(self) -> Path:
@@ -287,10 +346,13 @@ class Root:
         self._apt(state, host, "download", package)
         [archive] = state.glob(f"{package}_*.deb")
         partial = self._emulator.with_suffix(".part")
-        with partial.open("wb") as file:
-            unpacked = subprocess.Popen(["dpkg", "--fsys-tarfile", archive], stdout=subprocess.PIPE)
+        with (
+            partial.open("wb") as file,
+            subprocess.Popen(
+                ["dpkg", "--fsys-tarfile", archive], stdout=subprocess.PIPE
+            ) as unpacked,
+        ):
             subprocess.run(["tar", "xO", member], stdin=unpacked.stdout, stdout=file, check=True)
-            unpacked.wait()
         archive.unlink()
         partial.chmod(0o755)
         partial.rename(self._emulator)
@@ -324,13 +386,14 @@ class Root:
         _run("apt-get", "-q", *options, *words, cwd=state)
 
     def _unpack(self, package: Path) -> None:
-        unpacked = subprocess.Popen(["dpkg", "--fsys-tarfile", package], stdout=subprocess.PIPE)
-        subprocess.run(
-            ["tar", "-x", "-C", self.root, "--keep-directory-symlink"],
-            stdin=unpacked.stdout,
-            check=True,
-        )
-        unpacked.wait()
+        with subprocess.Popen(
+            ["dpkg", "--fsys-tarfile", package], stdout=subprocess.PIPE
+        ) as unpacked:
+            subprocess.run(
+                ["tar", "-x", "-C", self.root, "--keep-directory-symlink"],
+                stdin=unpacked.stdout,
+                check=True,
+            )
 
     def _link_linear_algebra(self) -> None:
         """What update-alternatives would do for Debian's NumPy."""
@@ -352,6 +415,5 @@ def _run(*words: str | Path, cwd: Path | None = None) -> None:
     )
     if done.returncode:
         tail = (done.stdout + done.stderr)[-2000:]
-        raise RuntimeError(
-            f"'{' '.join(map(str, words))}' ended with code {done.returncode}: {tail}"
-        )
+        failed = UnavailableError if words[0] == "apt-get" or "download" in words else RuntimeError
+        raise failed(f"'{' '.join(map(str, words))}' ended with code {done.returncode}: {tail}")

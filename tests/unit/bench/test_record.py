@@ -201,6 +201,8 @@ class TestCollate:
         assert {row["valid"] for row in rows} == {"True", "False"}
         assert all(float(row["p50_ms"]) > 0 for row in rows)
         assert {row["p99_ms"] for row in rows} == {""}  # not stated
+        plain, in_folder = sorted((row["board"] for row in rows), key=len)
+        assert in_folder == f"{plain} (pi)", "two boards of one model are told apart"
 
     def test_markdown_stays_a_table(self, folder: Path) -> None:
         text = to_markdown(collate(folder))
