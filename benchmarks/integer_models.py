@@ -4,7 +4,8 @@ Models have seeded random weights with trained-looking normalizations: time does
 Conversion runs in a fresh process with its imports, bytecode compiled, without verification. Latencies
 come from the measuring core (fresh process per file, blocks interleaved in random order, one thread).
 
-Run: ``python benchmarks/integer_models.py`` (about four minutes); ``--models mobilevit_xxs:128`` for one.
+Run: ``python benchmarks/integer_models.py`` (about six minutes); ``--models mobilevit_xxs:128`` for one;
+``--record`` for the page of benchmarks.
 """
 
 from __future__ import annotations
@@ -16,24 +17,38 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from record import Row, write
 from torch import nn
 
 import edgecv
 import edgecv_converters
 from edgecv.bench import BenchOptions, Cell, run_cells
 from edgecv.conversion import convert_all
+from edgecv.measure import Watch
 from edgecv.models import create
 from edgecv.quantize import calibrate, export_float, export_qdq, prepare_qat
 
-MODELS = (
-    "mobilevit_xxs:128",
-    "mobilevit_xxs:256",
-    "mobilevit_s:256",
-    "resnet18:96",
-    "resnet50:224",
-)
+#: Model → what its conversion may cost: CPU seconds, peak megabytes.
+MODELS: dict[str, tuple[float, float] | None] = {
+    "mobilevit_xxs:128": (0.8, 140.0),
+    "mobilevit_xxs:256": None,
+    "mobilevit_s:256": (1.3, 380.0),
+    "resnet18:224": None,
+    "resnet50:224": (1.0, 360.0),
+}
+#: int8 over its float twin, on a processor with VNNI.
+SPEED_BARS = {
+    ("mobilevit_xxs:128", "tflite"): 0.50,
+    ("mobilevit_xxs:256", "tflite"): 0.56,
+    ("mobilevit_xxs:256", "openvino"): 0.9,
+    ("mobilevit_xxs:256", "onnx"): 1.08,
+    ("mobilevit_s:256", "tflite"): 0.42,
+    ("resnet18:224", "tflite"): 0.27,
+    ("resnet50:224", "tflite"): 0.34,
+}
 ENGINES = {"tflite": "litert", "openvino": "openvino", "onnx": "onnxruntime"}
 #: Printed by the process that converts: CPU seconds, peak resident MB, operators.
 CONVERT = """
@@ -90,22 +105,52 @@ def conversion_cost(qdq: Path) -> dict[str, float]:
     return best
 
 
+def rows_of(record: dict[str, Any]) -> list[Row]:
+    """What the page of benchmarks shows of one model."""
+    model, cost = record["model"], record["convert"]
+    bars = MODELS.get(model) or (None, None)
+    rows = [
+        Row(f"converting {model} to TFLite, fresh process with imports", cost["cpu_s"], "s", bars[0], "CPU time"),
+        Row(f"converting {model}, peak memory", cost["rss_mb"], "MB", bars[1]),
+    ]  # fmt: skip
+    for target, engine in ENGINES.items():
+        times = [record["p50_ms"][f"{target} {kind}"] for kind in ("int8", "float32")]
+        note = f"{times[0]:.2f} ms against {times[1]:.2f}"
+        if not record["valid"]:
+            note += f"; disturbed: {' '.join(record['reasons'])}"
+        rows.append(
+            Row(
+                f"{model}, int8 over its float twin, {engine}",
+                record["int8_over_float"][target],
+                "ratio",
+                SPEED_BARS.get((model, target)),
+                note,
+                {"int8_ms": times[0], "float_ms": times[1]},
+            )
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME:SIZE")
     parser.add_argument("--seconds", type=float, default=6.0, help="timed part per file")
-    parser.add_argument("--json", type=Path, help="write the record there")
+    parser.add_argument("--json", type=Path, help="write everything there")
+    parser.add_argument(
+        "--record", action="store_true", help="write a record into benchmarks/records"
+    )
     options = parser.parse_args()
+    watch = Watch(bytecode=False)
     torch.set_num_threads(1)
     for package in (edgecv, edgecv_converters):
         compileall.compile_dir(str(Path(str(package.__file__)).parent), quiet=1)
-    records = []
+    records: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for model in options.models:
             arch, _, size = model.partition(":")
             qdq, plain = export(*build(arch, int(size)), folder / f"{arch}_{size}")
-            record: dict[str, object] = {"model": model, "convert": conversion_cost(qdq)}
+            record: dict[str, Any] = {"model": model, "convert": conversion_cost(qdq)}
             made = [
                 convert_all(f, list(ENGINES), out=folder / "out", verify=False)
                 for f in (qdq, plain)
@@ -122,6 +167,10 @@ def main() -> None:
             record["valid"], record["reasons"] = result.valid, list(result.reasons)
             records.append(record)
             print(json.dumps(record), flush=True)
+    if options.record:
+        rows = [row for record in records for row in rows_of(record)]
+        folder = Path(__file__).parent / "records"
+        write(folder, "integer_models", "python benchmarks/integer_models.py --record", rows, watch)
     if options.json:
         options.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 

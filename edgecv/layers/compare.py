@@ -200,9 +200,9 @@ def compare_layers(
 def _pairs(a: Sequence[Tap], b: Sequence[Tap]) -> list[tuple[int, int]]:
     """Positions of taps with a name in common, each at most once; inputs and outputs by position, too."""
     known: dict[str, int] = {}
-    for j, tap in enumerate(b):
+    for at, tap in enumerate(b):
         for name in tap.known_as:
-            known.setdefault(name, j)
+            known.setdefault(name, at)
     pairs, taken = [], set()
     for i, tap in enumerate(a):
         j: int | None = next((known[name] for name in tap.known_as if name in known), None)

@@ -111,7 +111,9 @@ def prove(
     machine, say = machine or Machine(), progress or (lambda _: None)
     answers = run_selftest(backends, progress=say)
     present = [engine.backend for engine in answers.present if engine.p50_ms is not None]
-    result, records, camera = None, (), Claim("camera", "not shown", "no engine is installed")
+    result: BenchResult | None = None
+    records: tuple[dict[str, Any], ...] = ()
+    camera = Claim("camera", "not shown", "no engine is installed")
     with tempfile.TemporaryDirectory(prefix="edgecv-proof-") as folder:
         load_bundle().unpack(Path(folder))
         paths = {name: Path(folder) / MODELS[kind_of(name)] for name in present}

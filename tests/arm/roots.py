@@ -290,6 +290,8 @@ class Root:
             timeout=timeout_s,
             check=False,
             stdin=subprocess.DEVNULL,
+            # not the checkout: with -c, Python imports from where it is started
+            cwd=self.folder,
         )
 
     def pip(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

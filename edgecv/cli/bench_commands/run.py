@@ -104,7 +104,7 @@ def command(
     click.echo(_table(result, options))
     if not result.valid:
         raise InvalidMeasurementError(
-            "these measurements cannot be trusted: " + " ".join(result.reasons),
+            "these measurements cannot be trusted: " + " ".join(result.reasons).rstrip("."),
             cure="See docs/boards.md, and measure again.",
         )
 
