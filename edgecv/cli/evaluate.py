@@ -41,13 +41,21 @@ _MAX_DROP = 1.0
     " the pictures are too few to say. Without it 1 point is judged, and nothing depends on it.",
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write a JSON file too.")
-@click.option("--overwrite", is_flag=True, help="Replace the JSON file if it exists.")
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Write a page: classes, confusion matrix, reliability plot.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the files if they exist.")
 @evaluation_options
 def command(
     models: tuple[Path, ...],
     per_class: bool,
     max_drop: float | None,
     json_path: Path | None,
+    report_path: Path | None,
     overwrite: bool,
     **choices: Any,
 ) -> None:
@@ -60,12 +68,14 @@ def command(
     \b
     edgecv evaluate model.int8.tflite --data pictures
     edgecv evaluate model.float.onnx model.int8.tflite --data run/data.json --max-drop 0.5
+    edgecv evaluate model.int8.tflite --data pictures --report evaluation.html
     edgecv evaluate theirs.tflite --data pictures --labels labels.txt --preprocess signed
     """
     from edgecv.evaluate import compare, measure
     from edgecv.stats import non_inferiority
 
     refuse_existing(json_path, overwrite=overwrite)
+    refuse_existing(report_path, overwrite=overwrite)
     if max_drop is not None and len(models) < 2:
         raise InputError(
             f"--max-drop {max_drop:g} with one model",
@@ -82,6 +92,10 @@ def command(
 
         record = _record(evaluations, metrics, pairs, decisions)
         write_atomically(json_path, json.dumps(record, indent=1).encode())
+    if report_path:
+        from edgecv.report.evaluation import write_evaluation
+
+        write_evaluation(report_path, evaluations, metrics, pairs)
     if max_drop is not None:
         hold_decisions(list(zip(pairs, decisions, strict=True)))
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgecv.errors import MissingExtraError
+from edgecv.report.confusion_table import confusions, matrix
 from edgecv.report.json_form import write_text
 from edgecv.report.model import BackendRecord, ClassRow, Report
 from edgecv.report.plots import plots
+from edgecv.report.rendering import render
 from edgecv.report.tables import milliseconds, percent, report_tables, size
 from edgecv.stats import Estimate, non_inferiority
 
 __all__ = ["render_html", "write_html"]
 
-#: Above this many classes the confusion matrix is a list of the most frequent confusions.
-_MATRIX_LIMIT = 20
 #: Above this many classes only the classes that lose most are listed.
 _CLASS_LIMIT = 40
 
@@ -50,28 +48,19 @@ def render_html(report: Report) -> str:
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
-    try:
-        import jinja2
-    except ModuleNotFoundError as error:
-        if error.name != "jinja2":
-            raise
-        raise MissingExtraError.of("jinja2", "report") from error
-    source = resources.files("edgecv.report").joinpath("templates/report.html.j2")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(source.read_text(encoding="utf-8")).render(
+    confusion = report.confusion
+    return render(
+        "report.html.j2",
         report=report,
         facts=_facts(report),
         plots=plots(report),
         tables=report_tables(report),
         classes=_classes(report),
         hidden_classes=max(0, len(report.per_class) - _CLASS_LIMIT),
-        matrix=_matrix(report),
-        confusions=_confusions(report),
+        matrix=[] if confusion is None else matrix(report.classes, confusion.counts),
+        confusions=[] if confusion is None else confusions(report.classes, confusion.counts),
         environment=list(_flatten(report.environment)),
     )
-    return page.rstrip() + "\n"
 
 
 def _facts(report: Report) -> list[_Fact]:
@@ -154,42 +143,6 @@ def _change(row: ClassRow) -> float:
 
 def _number(estimate: Estimate | None) -> float:
     return 0.0 if estimate is None else estimate.value
-
-
-@dataclass(frozen=True)
-class _Cell:
-    count: int
-    shade: int
-    right: bool
-
-
-def _matrix(report: Report) -> list[tuple[str, list[_Cell]]]:
-    """Rows of the confusion matrix, shaded by the share of the row, or [] when it is too large."""
-    if report.confusion is None or len(report.classes) > _MATRIX_LIMIT:
-        return []
-    rows = []
-    for truth, counts in enumerate(report.confusion.counts):
-        total = max(1, sum(counts))
-        # a square root makes single confusions visible beside hundreds of right answers
-        cells = [
-            _Cell(n, round(100 * (n / total) ** 0.5), truth == k) for k, n in enumerate(counts)
-        ]
-        rows.append((report.classes[truth], cells))
-    return rows
-
-
-def _confusions(report: Report) -> list[tuple[str, str, int]]:
-    """Most frequent wrong answers: truth, answer, pictures."""
-    if report.confusion is None:
-        return []
-    pairs = [
-        (count, truth, answer)
-        for truth, counts in enumerate(report.confusion.counts)
-        for answer, count in enumerate(counts)
-        if count and truth != answer
-    ]
-    best = sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))[:10]
-    return [(report.classes[truth], report.classes[answer], count) for count, truth, answer in best]
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

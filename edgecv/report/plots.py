@@ -15,8 +15,12 @@ from edgecv.report.tables import milliseconds
 from edgecv.stats import Estimate
 
 __all__ = [
+    "GRID",
+    "INT8",
+    "MUTED",
     "Plot",
     "accuracy",
+    "as_svg",
     "block_medians",
     "differences",
     "latency",
@@ -26,13 +30,13 @@ __all__ = [
 ]
 
 # matplotlib wants real colors; these stand for CSS variables and are replaced in the SVG
-_INK, _MUTED, _GRID, _FLOAT, _INT8, _BAD = (f"#00010{n}" for n in range(6))
+_INK, MUTED, GRID, _FLOAT, INT8, _BAD = (f"#00010{n}" for n in range(6))
 _VARIABLES = {
     _INK: "--ink",
-    _MUTED: "--muted",
-    _GRID: "--grid",
+    MUTED: "--muted",
+    GRID: "--grid",
     _FLOAT: "--float",
-    _INT8: "--int8",
+    INT8: "--int8",
     _BAD: "--bad",
 }
 _STYLE: dict[str, Any] = {
@@ -42,18 +46,18 @@ _STYLE: dict[str, Any] = {
     # a name such as "$x" is no formula
     "text.parse_math": False,
     "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
-    "xtick.color": _MUTED,
+    "xtick.color": MUTED,
     "ytick.color": _INK,
     "ytick.major.size": 0,
     "axes.grid": True,
     "axes.grid.axis": "x",
     "axes.axisbelow": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.handletextpad": 0.5,
@@ -99,7 +103,7 @@ def accuracy(report: Report) -> Plot:
     def draw(axes: Any) -> None:
         for place, row in enumerate(report.backends):
             _dot(axes, place - 0.16, row.float_file.top1, _FLOAT, "o", 100)
-            _dot(axes, place + 0.16, row.int8_file.top1, _INT8, "D", 100)
+            _dot(axes, place + 0.16, row.int8_file.top1, INT8, "D", 100)
         if report.float_model is not None:
             axes.axvline(
                 100 * report.float_model.value, color=_FLOAT, linewidth=0.9, linestyle="--"
@@ -118,8 +122,8 @@ def differences(report: Report) -> Plot:
 
     def draw(axes: Any) -> None:
         for place, row in enumerate(report.backends):
-            _dot(axes, place, row.paired.difference, _INT8, "D", 100, sign=True)
-        axes.axvline(0, color=_MUTED, linewidth=0.9)
+            _dot(axes, place, row.paired.difference, INT8, "D", 100, sign=True)
+        axes.axvline(0, color=MUTED, linewidth=0.9)
         axes.axvline(-100 * report.margin, color=_BAD, linewidth=1.1, linestyle="--")
         low, high = axes.get_xlim()
         axes.set_xlim(min(low, -115 * report.margin), max(high, 30 * report.margin))
@@ -142,7 +146,7 @@ def latency(report: Report) -> Plot:
     def draw(axes: Any) -> None:
         for place, row in enumerate(report.backends):
             _percentiles(axes, place - 0.2, row.float_file, _FLOAT)
-            _percentiles(axes, place + 0.2, row.int8_file, _INT8)
+            _percentiles(axes, place + 0.2, row.int8_file, INT8)
         axes.set_xlim(left=0)
         _legend(axes, ["float", "int8", "p50", "p90", "p99"])
 
@@ -156,7 +160,7 @@ def methods(report: Report) -> Plot:
 
     def draw(axes: Any) -> None:
         for place, row in enumerate(report.methods):
-            _dot(axes, place, row.top1, _INT8, "D", 100)
+            _dot(axes, place, row.top1, INT8, "D", 100)
         if report.float_model is not None:
             axes.axvline(
                 100 * report.float_model.value, color=_FLOAT, linewidth=0.9, linestyle="--"
@@ -181,7 +185,7 @@ def latency_ranges(
 
     def draw(axes: Any) -> None:
         for place, (mark, color) in enumerate(zip(marks, colors, strict=True)):
-            _marks(axes, place, mark, _INT8 if color == "int8" else _FLOAT)
+            _marks(axes, place, mark, INT8 if color == "int8" else _FLOAT)
         axes.set_xlim(left=0)
         # four entries are what fits beside long names
         _legend(axes, [*([] if len(set(colors)) == 1 else ["float", "int8"]), "p50", "p99"])
@@ -203,9 +207,9 @@ def block_medians(names: Sequence[str], blocks: Sequence[Sequence[float]]) -> Pl
             middle = sorted(medians)[len(medians) // 2]
             for value in medians:
                 axes.plot(
-                    [value / middle], [place], color=_INT8, marker="o", markersize=4, alpha=0.5
+                    [value / middle], [place], color=INT8, marker="o", markersize=4, alpha=0.5
                 )
-        axes.axvline(1, color=_MUTED, linewidth=0.9)
+        axes.axvline(1, color=MUTED, linewidth=0.9)
 
     svg = _figure(draw, names, "block median / median of blocks", "blocks", row_height=0.34)
     return Plot(
@@ -263,13 +267,13 @@ def _legend(axes: Any, names: Sequence[str]) -> None:
 
     looks: dict[str, dict[str, Any]] = {
         "float": {"color": _FLOAT, "marker": "o", "linestyle": ""},
-        "int8": {"color": _INT8, "marker": "D", "linestyle": ""},
-        "quantized": {"color": _INT8, "marker": "D", "linestyle": ""},
+        "int8": {"color": INT8, "marker": "D", "linestyle": ""},
+        "quantized": {"color": INT8, "marker": "D", "linestyle": ""},
         "float in torch": {"color": _FLOAT, "linestyle": "--", "linewidth": 1},
         "margin": {"color": _BAD, "linestyle": "--", "linewidth": 1.1},
-        "p50": {"color": _MUTED, "marker": "o", "linestyle": ""},
-        "p90": {"color": _MUTED, "marker": "|", "linestyle": "", "markeredgewidth": 1.4},
-        "p99": {"color": _MUTED, "marker": "d", "linestyle": ""},
+        "p50": {"color": MUTED, "marker": "o", "linestyle": ""},
+        "p90": {"color": MUTED, "marker": "|", "linestyle": "", "markeredgewidth": 1.4},
+        "p99": {"color": MUTED, "marker": "d", "linestyle": ""},
     }
     handles = [Line2D([], [], markersize=5, label=name, **looks[name]) for name in names]
     axes.legend(
@@ -295,6 +299,29 @@ def _figure(
     row_height: float = 0.52,
 ) -> str:
     """Run *draw* on axes with one row per name and return the cleaned SVG."""
+
+    def with_rows(axes: Any) -> None:
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.45, -0.55)
+        axes.set_xlabel(label)
+        draw(axes)
+
+    height = 0.85 + row_height * len(names)
+    return as_svg(with_rows, height, salt, f"{salt}: {', '.join(names)}")
+
+
+def as_svg(draw: Callable[[Any], None], height: float, salt: str, description: str) -> str:
+    """Run *draw* on axes and return the cleaned SVG.
+
+    Args:
+        draw: Gets matplotlib's axes.
+        height: In inches, of a picture of the usual width.
+        salt: Keeps ids of several pictures apart.
+        description: For screen readers.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -302,21 +329,16 @@ def _figure(
         if error.name != "matplotlib":
             raise
         raise MissingExtraError.of("matplotlib", "report") from error
-    height = 0.85 + row_height * len(names)
     style: Any = {**_STYLE, "svg.hashsalt": salt}
     with mpl.rc_context(style), warnings.catch_warnings():
         # a name in a script that the font lacks is drawn by the browser's fonts
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.45, -0.55)
-        axes.set_xlabel(label)
-        draw(axes)
+        draw(figure.add_subplot())
         stream = StringIO()
         blank = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", transparent=True, metadata=blank)
-    return _clean(stream.getvalue(), f"{salt}: {', '.join(names)}".replace("\n", " "))
+    return _clean(stream.getvalue(), description.replace("\n", " "))
 
 
 def _clean(svg: str, description: str) -> str:
