@@ -21,6 +21,9 @@ COMMANDS = {
     "predict": "Classify pictures.",
     "adopt": "Seal labels and preprocessing into a copy of somebody else's model.",
     "info": "Say what a model file is and how it would run.",
+    "drift": "Make a model's drift profile; label frames from the field.",
+    "camera": "Classify what a camera sees, and show how well and how fast.",
+    "service-unit": "Print a systemd unit that runs a camera.",
     "bench": "Measure latency and memory, and compare measurements.",
     "selftest": "Run a small model on every engine that is installed.",
     "board": "Say what this machine is, and what would spoil a measurement.",
@@ -51,7 +54,7 @@ class LazyGroup(click.Group):
         """Import the module of *cmd_name*."""
         if cmd_name not in self._help:
             return None
-        command = importlib.import_module(f"{self._package}.{cmd_name}").command
+        command = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -1,0 +1,353 @@
+"""``edgecv camera``: a model on a camera, and the truth about both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecv.cli.evaluating import refuse_existing
+from edgecv.cli.options import backend_option, labels_option, preprocess_option, threads_option
+from edgecv.errors import GateError, InputError, InvalidMeasurementError
+
+if TYPE_CHECKING:
+    from edgecv.camera.pipeline import Pipeline
+    from edgecv.runtime import Runtime
+
+__all__ = ["command"]
+
+_VIEWS = ("web", "terminal", "window", "none")
+#: Engine → kind of the shipped file that it runs; every other one gets the TFLite file.
+_SHIPPED = {"openvino": "openvino", "onnxruntime": "onnx"}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The options that belong to what surrounds the pipeline."""
+
+    view: str
+    host: str
+    port: int
+    token: str | None
+    log: Path | None
+    log_mb: float
+    keep: Path | None
+    keep_mb: float
+    keep_below: float
+
+
+@click.command(name="camera")
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--source",
+    metavar="URI",
+    help="usb:0, v4l2:/dev/video0, picam:0, rtsp://…, http://….mjpg, file:video.mp4, dir:pictures/ or"
+    " synth: (digits with known labels and faults on request: synth:?dark=200-400&seed=3).",
+)
+@click.option(
+    "--view",
+    type=click.Choice(_VIEWS),
+    default="web",
+    show_default=True,
+    help="A page for browsers, the terminal (for SSH), a window of the desktop, or nothing.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the page.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port of the page.",
+)
+@click.option(
+    "--token",
+    metavar="TEXT",
+    envvar="EDGECV_CAMERA_TOKEN",
+    show_envvar=True,
+    help="Word that viewers need. Beyond this machine one is demanded, and made up unless given.",
+)
+@click.option(
+    "--duration", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."
+)
+@click.option("--frames", type=click.IntRange(1), help="Stop after so many answers.")
+@click.option("--loop", is_flag=True, help="Begin again where a video or a folder ends.")
+@click.option(
+    "--float",
+    "float_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Float file of the same model, to be asked now and then: what did quantization change?",
+)
+@click.option(
+    "--float-every",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="The float file answers one frame in so many.",
+)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Append a line of JSON per second and per event; rotated.",
+)
+@click.option(
+    "--log-mb",
+    type=click.FloatRange(0.1),
+    default=50.0,
+    show_default=True,
+    help="Most that all rotated files of --log hold, in MB.",
+)
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="LOG",
+    help="Print the measurements of a log as CSV, and do nothing else.",
+)
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write one JSON record at the end.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep pictures of uncertain answers and of the moments around a drift alarm. Off by default:"
+    " no picture is stored unless you ask.",
+)
+@click.option(
+    "--keep-mb",
+    type=click.FloatRange(0.1),
+    default=200.0,
+    show_default=True,
+    help="Most that DIR may hold, in MB; the oldest pictures go first.",
+)
+@click.option(
+    "--keep-below",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="An answer with a lower score is uncertain.",
+)
+@click.option("--fail-on-drift", is_flag=True, help="Exit code 1 when a drift alarm was raised.")
+@labels_option
+@preprocess_option
+@backend_option
+@threads_option
+@click.option("--overwrite", is_flag=True, help="Replace the summary if it exists.")
+def command(
+    model: Path | None,
+    source: str | None,
+    duration: float | None,
+    frames: int | None,
+    loop: bool,
+    float_path: Path | None,
+    float_every: int,
+    summary: Path | None,
+    csv_path: Path | None,
+    fail_on_drift: bool,
+    labels: Path | None,
+    preprocess: str | None,
+    backend: str,
+    threads: int,
+    overwrite: bool,
+    **around: Any,
+) -> None:
+    """Classify what a camera sees with MODEL, and show how well and how fast.
+
+    Without MODEL the digits model that comes with edgecv runs. The page leads with the figure that is
+    true: accuracy against known labels where the source has them, then int8 against the float file
+    beside it, then the estimate without labels. Exit codes: 0 ended as asked (also by SIGTERM), 1 a
+    drift alarm with --fail-on-drift, 2 user error or a source that does not open, 3 no frame was
+    answered, 130 interrupted.
+
+    \b
+    edgecv camera --source synth:
+    edgecv camera model.int8.tflite --source usb:0 --float model.float.tflite
+    edgecv camera --source synth:?rate=0 --view none --frames 500 --summary run.json
+    """
+    if csv_path is not None:
+        from edgecv.camera.records import to_csv
+
+        for line in to_csv(csv_path):
+            click.echo(line, nl=False)
+        return
+    if source is None:
+        from edgecv.camera.sources.found import cameras_found
+
+        raise InputError(
+            "no source is named",
+            cure=f"Add --source URI. {cameras_found()} Without one: --source synth:",
+        )
+    refuse_existing(summary, overwrite=overwrite)
+    from edgecv.camera import Pipeline, PipelineOptions, open_source
+    from edgecv.camera.monitor import monitor_of
+    from edgecv.camera.systemd import Watchdog
+
+    wanted = _Wanted(**around)
+    with ExitStack() as stack:
+        runtime = stack.enter_context(_open(model, backend, threads, labels, preprocess))
+        reference = None
+        if float_path is not None:
+            reference = stack.enter_context(_open(float_path, "auto", threads, labels, preprocess))
+        pipeline = Pipeline(
+            open_source(source, runtime.info.labels),
+            runtime,
+            reference=reference,
+            monitor=monitor_of(runtime.info.manifest),
+            options=PipelineOptions(loop=loop, reference_every=float_every),
+            on_tick=Watchdog(),
+        )
+        _surround(pipeline, wanted, stack)
+        interrupted = stack.enter_context(_stopped_by_signals(pipeline))
+        record = pipeline.run(frames=frames, seconds=duration)
+    if summary is not None:
+        from edgecv.artifact import write_atomically
+
+        write_atomically(summary, (json.dumps(record, indent=1) + "\n").encode())
+    click.echo(_to_text(record))
+    if interrupted:
+        raise click.Abort
+    _judge(record, fail_on_drift=fail_on_drift and pipeline.alarmed)
+
+
+def _judge(record: dict[str, Any], *, fail_on_drift: bool) -> None:
+    if not record["frames_out"]:
+        raise InvalidMeasurementError("no frame was answered", cure="Look at the source.")
+    if fail_on_drift:
+        raise GateError(
+            "a drift alarm was raised", cure="See the events of --log, and docs/camera.md."
+        )
+
+
+def _open(
+    path: Path | None, backend: str, threads: int, labels: Path | None, preprocess: str | None
+) -> Runtime:
+    """The model, or the shipped one on the first engine that is there."""
+    from edgecv.runtime import Runtime
+
+    if path is not None:
+        return Runtime(path, backend=backend, threads=threads, labels=labels, preprocess=preprocess)
+    from edgecv.selftest.bundle import MODELS, load_bundle
+
+    name = _first_engine() if backend == "auto" else backend
+    files, file = load_bundle().files, MODELS[_SHIPPED.get(name, "tflite")]
+    source = (
+        (files[file], files[file.replace(".xml", ".bin")]) if file.endswith(".xml") else files[file]
+    )
+    return Runtime(source, backend=name, threads=threads)
+
+
+def _first_engine() -> str:
+    from importlib.util import find_spec
+
+    packages = {
+        "litert": ("ai_edge_litert", "tflite_runtime"),
+        "openvino": ("openvino",),
+        "onnxruntime": ("onnxruntime",),
+    }
+    for name, modules in packages.items():
+        if any(find_spec(module) for module in modules):
+            return name
+    return "litert"  # whose absence is said with the command that adds it
+
+
+def _surround(pipeline: Pipeline, wanted: _Wanted, stack: ExitStack) -> None:
+    """Records and a view around the pipeline; they end with *stack*."""
+    if wanted.log is not None:
+        from edgecv.camera.records import Recorder
+
+        recorder = Recorder(wanted.log, pipeline, most_bytes=round(wanted.log_mb * 1e6))
+        pipeline.add(stack.enter_context(recorder))
+    if wanted.keep is not None:
+        from edgecv.camera.keep import Keeper
+
+        pipeline.add(
+            Keeper(
+                wanted.keep,
+                pipeline,
+                below=wanted.keep_below,
+                most_bytes=round(wanted.keep_mb * 1e6),
+            )
+        )
+    if wanted.view == "web":
+        from edgecv.camera.web import serve
+
+        page = stack.enter_context(serve(pipeline, wanted.host, wanted.port, wanted.token))
+        pipeline.add(page)
+        click.echo(f"{page.url}", err=True)
+    elif wanted.view == "terminal":
+        from edgecv.camera.terminal import TerminalView
+
+        pipeline.add(stack.enter_context(TerminalView(pipeline)))
+    elif wanted.view == "window":
+        from edgecv.camera.window import WindowView
+
+        pipeline.add(stack.enter_context(WindowView(pipeline)))
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(pipeline: Pipeline) -> Iterator[list[int]]:
+    """Ctrl-C and systemd's stop end the loop, so that the summary is written; yields Ctrl-Cs."""
+    interrupts: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            interrupts.append(number)
+            if len(interrupts) > 1:
+                raise KeyboardInterrupt
+        pipeline.stop()
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # nobody else may
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _to_text(record: dict[str, Any]) -> str:
+    """A few lines for whoever sits at the terminal."""
+    lines = [
+        f"{record['frames_out']} answers to {record['frames_in']} frames"
+        f" ({record['frames_dropped']} dropped), {record['fps_out']:.1f} per second,"
+        f" {record['backend']}, executes {record['executed_precision']}"
+    ]
+    if record["frames_out"]:
+        parts = [
+            f"{stage} {values['p50']:.2f}/{values['p99']:.2f}"
+            for stage, values in record["latency_ms"].items()
+        ]
+        lines.append(
+            f"p50/p99 in ms: {', '.join(parts)}; peak {(record['peak_rss_bytes'] or 0) / 2**20:.0f} MiB"
+        )
+    truth, paired, drift = record["accuracy"], record["against_float"], record["drift"]
+    if truth is not None:
+        low, high = (100 * bound for bound in truth["interval"])
+        lines.append(
+            f"accuracy against labels {100 * truth['true_top1']:.1f} % ({low:.1f} to {high:.1f},"
+            f" {truth['n']} frames)"
+        )
+    if paired is not None:
+        lines.append(f"agrees with float {100 * paired['agreement']:.1f} % ({paired['n']} frames)")
+    if drift is not None and drift["estimated_top1"] is not None:
+        lines.append(f"estimated accuracy {100 * drift['estimated_top1']:.1f} %")
+    if drift is not None and drift["alarms"]:
+        lines += [f"drift alarm: {alarm}" for alarm in drift["alarms"]]
+    if not record["valid"]:
+        lines.append(f"Times are not to be trusted: {' '.join(record['invalid_reasons'])}")
+    return "\n".join(lines)

@@ -1,0 +1,227 @@
+"""A sequential alarm on window means, with a stated mean time between false alarms.
+
+Page's CUSUM needs to know what is usual. Nobody knows that of a stream, and a baseline of a few windows,
+taken for the truth, makes false alarms many times as frequent as stated (Jensen et al. 2006, "Effects of
+Parameter Estimation on Control Chart Properties"). So the chart is self-starting (Hawkins 1987): each window
+is judged by all windows before it, with the uncertainty of that comparison, and then joins them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv.errors import InputError
+
+__all__ = ["Change", "Latch", "SequentialAlarm", "block_variance", "cusum_threshold"]
+
+Array = npt.NDArray[np.float64]
+
+#: Half of the shift that the chart is most sensitive to, in standard deviations of a window's mean.
+ALLOWANCE: Final = 0.5
+#: One wild window alone is no alarm.
+_CLIP: Final = 4.0
+#: Windows that the scatter inside windows counts for, beside the scatter between them.
+_PRIOR: Final = 10.0
+#: Windows after which older ones fade, so that months of usual change do not look like one.
+_MEMORY: Final = 500.0
+#: Windows that wait to join the baseline while a chart is half way to an alarm.
+_WAITING: Final = 10
+#: Windows in a row within so many standard deviations of the baseline that end an alarm.
+_CALM_WINDOWS: Final = 3
+_CALM: Final = 3.0
+
+
+def cusum_threshold(mean_windows: float, charts: int) -> float:
+    """Height at which one of *charts* CUSUMs alarms falsely every *mean_windows* windows.
+
+    Siegmund 1985, *Sequential Analysis*, 2.6: a one-sided chart of a standard normal with allowance k and
+    height h runs (exp(2 k b) - 2 k b - 1) / (2 k**2) windows, b = h + 1.166.
+
+    Args:
+        mean_windows: At least 10.
+        charts: One-sided charts; their rates add up.
+
+    Raises:
+        InputError: Fewer than 10 windows.
+
+    >>> round(cusum_threshold(465, 2), 1)  # known: 465 windows for a two-sided chart with h = 5
+    5.0
+    """
+    if not mean_windows >= 10:
+        raise InputError(
+            f"a false alarm every {mean_windows!r} windows is no rate", cure="Use 1000."
+        )
+    low, high = 0.0, 60.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        exponent = 2 * ALLOWANCE * (middle + 1.166)
+        run = (math.exp(exponent) - exponent - 1) / (2 * ALLOWANCE**2)
+        low, high = (middle, high) if run < mean_windows * charts else (low, middle)
+    return high
+
+
+def block_variance(samples: Array, time: float, rng: np.random.Generator) -> Array:
+    """Variance of the mean of correlated samples: moving-block bootstrap (Künsch 1989).
+
+    Args:
+        samples: float64 [N, M] in order.
+        time: Their autocorrelation time, in samples.
+        rng: Of the resampling.
+
+    Returns:
+        float64 [M].
+    """
+    n = len(samples)
+    length = min(max(1, math.ceil(4 * time)), max(1, n // 4))
+    sums = np.concatenate([np.zeros((1, samples.shape[1])), np.cumsum(samples, axis=0)])
+    blocks = sums[length:] - sums[:-length]
+    count = max(1, n // length)
+    drawn = blocks[rng.integers(0, len(blocks), (200, count))].sum(axis=1) / (count * length)
+    # blocks of L samples miss the correlation across their edges: about time / L of the variance
+    return np.asarray(drawn.var(axis=0, ddof=1) * count * length / n)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Judgement of one window.
+
+    Attributes:
+        scores: float64 [M], distance from the baseline in standard deviations; 0 for the first window.
+        raised: Whether an alarm began with this window.
+        active: Whether one is on.
+        signals: Indices of the signals that are beyond their threshold.
+    """
+
+    scores: Array
+    raised: bool
+    active: bool
+    signals: tuple[int, ...]
+
+
+class SequentialAlarm:
+    """CUSUM charts, two-sided on M signals and one-sided on further scores, with hysteresis.
+
+    Args:
+        signals: M.
+        extra: Further scores that are standard normal (or less) where nothing changed.
+        mean_windows: Stated mean number of windows between false alarms.
+    """
+
+    def __init__(self, signals: int, extra: int, mean_windows: float) -> None:
+        self.threshold = cusum_threshold(mean_windows, 2 * signals + extra)
+        self._up = np.zeros(signals + extra)
+        self._down = np.zeros(signals)
+        self._seen = 0.0
+        self.mean = np.zeros(signals)
+        self._between = np.zeros(signals)
+        self._within = np.zeros(signals)
+        self._pending: list[tuple[Array, Array]] = []
+        self._calm = 0
+        self.active = False
+
+    @property
+    def windows(self) -> float:
+        """Windows in the baseline."""
+        return self._seen
+
+    def add(self, means: Array, variances: Array, extra: Array) -> Change:
+        """Judge a window.
+
+        Args:
+            means: float64 [M].
+            variances: float64 [M], of those means, by what is known inside the window.
+            extra: float64, the further scores.
+        """
+        scores = self._scores(means, variances)
+        everything = np.concatenate([scores, np.clip(extra, -_CLIP, _CLIP)])
+        self._up = np.maximum(0.0, self._up + everything - ALLOWANCE)
+        self._down = np.maximum(0.0, self._down - scores - ALLOWANCE)
+        over = self._up > self.threshold
+        over[: len(scores)] |= self._down > self.threshold
+        raised = bool(over.any()) and not self.active
+        signals = tuple(int(i) for i in np.flatnonzero(over))
+        if raised:
+            self.active, self._calm = True, 0
+        elif self.active:
+            self._cool(everything)
+        if self.active:
+            # what led to the alarm was no part of what is usual
+            self._pending.clear()
+        else:
+            self._pending.append((means, variances))
+            waiting = max(self._up.max(), self._down.max(initial=0.0)) > self.threshold / 2
+            while self._pending and (not waiting or len(self._pending) > _WAITING):
+                self._learn(*self._pending.pop(0))
+        return Change(scores, raised, self.active, signals)
+
+    def forget(self) -> None:
+        """Take what comes now for usual."""
+        self._seen, self._calm, self.active = 0.0, 0, False
+        self._pending.clear()
+        for array in (self._up, self._down, self.mean, self._between, self._within):
+            array[:] = 0.0
+
+    def _scores(self, means: Array, variances: Array) -> Array:
+        if self._seen == 0:
+            return np.zeros(len(means))
+        freedom = _PRIOR + self._seen - 1
+        within = (self._within + variances) / (self._seen + 1)
+        variance = (_PRIOR * within + self._between) / freedom
+        spread = np.sqrt(np.maximum(variance, 1e-12) * (1 + 1 / self._seen))
+        t = (means - self.mean) / spread
+        # Wallace 1959: Student's t to a normal score
+        z = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(t**2 / freedom))
+        return np.asarray(np.clip(np.sign(t) * z, -_CLIP, _CLIP))
+
+    def _cool(self, scores: Array) -> None:
+        """An alarm ends after some calm windows, and the charts begin at 0."""
+        usual = bool((scores[: len(self._down)] > -_CALM).all() and (scores < _CALM).all())
+        self._calm = self._calm + 1 if usual else 0
+        if self._calm >= _CALM_WINDOWS:
+            self.active = False
+            self._up[:] = 0.0
+            self._down[:] = 0.0
+
+    def _learn(self, means: Array, variances: Array) -> None:
+        if self._seen >= _MEMORY:
+            fade = (_MEMORY - 1) / self._seen
+            self._seen *= fade
+            self._between *= fade
+            self._within *= fade
+        self._seen += 1
+        step = means - self.mean
+        self.mean = self.mean + step / self._seen
+        self._between = self._between + step * (means - self.mean)
+        self._within = self._within + variances
+
+
+class Latch:
+    """On after some findings in a row, off after some windows without one.
+
+    Args:
+        on: Findings that switch it on.
+        off: Windows without a finding that switch it off.
+
+    >>> latch = Latch(on=2, off=1)
+    >>> [latch.add(found) for found in (True, True, True, False)], latch.active
+    ([False, True, False, False], False)
+    """
+
+    def __init__(self, on: int = 2, off: int = _CALM_WINDOWS) -> None:
+        self._on, self._off = on, off
+        self._run = 0
+        self.active = False
+
+    def add(self, found: bool) -> bool:
+        """Take a window; whether it switched the latch on."""
+        against = found != self.active
+        self._run = self._run + 1 if against else 0
+        if self._run < (self._off if self.active else self._on):
+            return False
+        self._run, self.active = 0, not self.active
+        return self.active

@@ -1,0 +1,360 @@
+"""The monitor: frames and probabilities in, accuracy estimates, causes and alarms out. NumPy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv.drift.alarm import Change, Latch, SequentialAlarm, block_variance
+from edgecv.drift.answers import COLUMNS, Answer
+from edgecv.drift.causes import (
+    CLASS_MIX,
+    UNKNOWN_CONTENT,
+    Evidence,
+    against_reference,
+    mix_score,
+    name_shift,
+)
+from edgecv.drift.correlation import Thinner
+from edgecv.drift.profile import DriftProfile
+from edgecv.drift.quality import QUALITY, quality
+from edgecv.drift.reports import Alarm, WindowReport
+from edgecv.drift.window import Window, features
+from edgecv.errors import InputError
+
+__all__ = ["Monitor", "MonitorOptions", "Sample"]
+
+Array = npt.NDArray[np.float64]
+
+#: What the sequential alarm watches beside picture quality.
+_WATCHED: Final = ("calibrated", "nearest")
+SIGNALS: Final = (*_WATCHED, *QUALITY)
+_WATCHED_AT: Final = np.array([COLUMNS.index(name) for name in _WATCHED])
+#: What must be uncorrelated between samples, beside the answered class.
+_DECORRELATED: Final = np.array(
+    [QUALITY.index(n) for n in ("brightness", "contrast", "sharpness", "noise", "blue")]
+)
+#: Samples per wanted effective sample after which a window ends as it is.
+_PATIENCE: Final = 4
+#: Seconds that no stream pauses for: more is a clock that was set.
+_LEAP_S: Final = 86_400.0
+#: Effective samples from which on a window that has not ended is worth an estimate.
+_PROVISIONAL: Final = 30.0
+
+
+@dataclass(frozen=True)
+class MonitorOptions:
+    """How a monitor works.
+
+    Attributes:
+        window: Effective samples per window, 20 to 10000.
+        false_alarm_windows: Mean number of windows between false alarms, 20 or more. Multiply by the time that a
+            window takes for the time between false alarms.
+        least_shift: Smallest change of a picture statistic that is given a name, in standard deviations of the
+            reference pictures.
+        longest_gap_s: Largest distance of samples.
+        seed: Of the bootstrap.
+    """
+
+    window: int = 200
+    false_alarm_windows: float = 1000.0
+    least_shift: float = 0.5
+    longest_gap_s: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("window", 20, 10_000),
+            ("false_alarm_windows", 20, 1e9),
+            ("least_shift", 0, 100),
+            ("longest_gap_s", 0, 86_400),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not low <= value <= high:
+                raise InputError(
+                    f"{name}={value!r} is out of range", cure=f"Use {low:g} to {high:g}."
+                )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame, measured.
+
+    Attributes:
+        answer: What the scores say.
+        quality: float64 [11], what the frame looks like.
+    """
+
+    answer: Answer
+    quality: Array
+
+
+class Monitor:
+    """Watches a stream for drift.
+
+    Most calls return at once: frames that are like the one before teach nothing, so the monitor measures one
+    frame per correlation time. Memory does not grow.
+
+    Args:
+        profile: Of the model, as ``edgecv drift profile`` makes it, or its JSON (``manifest.drift_profile``).
+        options: Sizes and rates.
+
+    Attributes:
+        bad_scores: Frames whose scores were not finite; they are left out.
+        clock_jumps: Times that went back, were not finite, or leapt by more than a day.
+    """
+
+    def __init__(
+        self,
+        profile: DriftProfile | Mapping[str, Any],
+        options: MonitorOptions | None = None,
+    ) -> None:
+        if not isinstance(profile, DriftProfile):
+            profile = DriftProfile.from_json(profile)
+        self.profile: DriftProfile = profile
+        self.options = options or MonitorOptions()
+        self.bad_scores = 0
+        self.clock_jumps = 0
+        self._rng = np.random.default_rng(self.options.seed)
+        self._thinner = Thinner(longest_s=self.options.longest_gap_s)
+        # half of the false alarms may come from the charts, half from the comparison with the reference
+        self._chart = SequentialAlarm(len(SIGNALS), 1, 2 * self.options.false_alarm_windows)
+        self._latch = Latch()
+        self._usual = np.zeros(profile.classes)
+        self._alarms: dict[str, Alarm] = {}
+        self._number = 0
+        self._last: WindowReport | None = None
+        self._clock = 0.0
+        self._source: float | None = None
+        self._begin()
+
+    def observe(
+        self, scores: npt.NDArray[Any], frame: npt.NDArray[np.uint8], at_s: float
+    ) -> WindowReport | None:
+        """Take a frame and the model's scores of it.
+
+        Args:
+            scores: float32 [C], probabilities of all classes (``answer.probs.data``).
+            frame: uint8 [H, W, 3] RGB as the camera gave it, at full resolution.
+            at_s: Time of the frame in seconds, best of a monotonic clock.
+
+        Returns:
+            A report when the frame completes a window, else None.
+
+        Raises:
+            InputError: Another number of classes, or no frame.
+        """
+        now = self._now(at_s)
+        if not self._thinner.wants(now):
+            return None
+        sample = self.measure(scores, frame)
+        return None if sample is None else self._take(sample, now)
+
+    def measure(self, scores: npt.NDArray[Any], frame: npt.NDArray[np.uint8]) -> Sample | None:
+        """What :meth:`observe` reads of a frame, or None (and counted) when a score is not finite."""
+        if not np.isfinite(scores).all():
+            self.bad_scores += 1
+            return None
+        return Sample(self.profile.calibrator.answer(scores), quality(frame))
+
+    def observe_sample(self, sample: Sample, at_s: float) -> WindowReport | None:
+        """As :meth:`observe`, for a frame that was measured before."""
+        now = self._now(at_s)
+        return self._take(sample, now) if self._thinner.wants(now) else None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is known now, JSON-ready; of the last window, or of the first while it fills."""
+        reference = self.profile.reference
+        estimate, effective = None, self._effective()
+        causes: tuple[str, ...] = ()
+        if self._last is not None:
+            estimate, effective = self._last.estimate, self._last.effective_samples
+            causes = self._last.causes
+        elif effective >= _PROVISIONAL:
+            estimate = self._estimate(effective)
+        return {
+            "estimated_top1": None if estimate is None else round(estimate.top1, 4),
+            "interval": None
+            if estimate is None
+            else [round(estimate.low, 4), round(estimate.high, 4)],
+            "reference_top1": round(reference.top1, 4),
+            "effective_samples": round(effective, 1),
+            "inside_calibrated_range": estimate is not None and estimate.inside,
+            "causes": list(causes),
+            "alarms": [str(a) for a in tuple(self._alarms.values())],
+        }
+
+    @property
+    def learning(self) -> bool:
+        """Whether the stream's correlation time is not known yet; no window ends before it is."""
+        return self._thinner.learning
+
+    @property
+    def stride_s(self) -> float:
+        """Distance of samples in seconds; 0 is every frame."""
+        return self._thinner.stride_s
+
+    def false_alarm_every_s(self) -> float | None:
+        """Stated mean time between false alarms, by the duration of the last window; None before it."""
+        if self._last is None:
+            return None
+        return (self._last.end_s - self._last.start_s) * self.options.false_alarm_windows
+
+    def accept(self) -> None:
+        """Take the stream as it is now for usual: the sequential alarm begins anew."""
+        self._chart.forget()
+        self._usual[:] = 0.0
+        self._alarms.pop("change", None)
+
+    def _now(self, at_s: float) -> float:
+        """Seconds that only move forward, whatever the clock does.
+
+        A clock set back, or one that leaps by more than a day (a board without a battery-backed clock gets
+        the time from the network minutes after its start), takes no time at all here.
+        """
+        if not math.isfinite(at_s):
+            self.clock_jumps += 1
+            return self._clock
+        last, self._source = self._source, at_s
+        if last is None:
+            self._clock = at_s
+        elif 0 <= at_s - last <= _LEAP_S:
+            self._clock += at_s - last
+        else:
+            self.clock_jumps += 1
+        return self._clock
+
+    def _begin(self) -> None:
+        self._window = Window(self.profile.classes)
+        self._kept: list[Array] = []
+        self._start = self._clock
+
+    def _take(self, sample: Sample, now: float) -> WindowReport | None:
+        row, index = sample.answer.row, sample.answer.index
+        signals = np.append(sample.quality[_DECORRELATED], row[COLUMNS.index("calibrated")])
+        if self._thinner.add(signals, index, now):
+            # older samples lay closer together and are worth something else
+            self._begin()
+            return None
+        if not self._kept:
+            self._start = now
+        self._window.add(sample.answer, sample.quality)
+        self._kept.append(np.concatenate([row[_WATCHED_AT], sample.quality]))
+        most = _PATIENCE * self.options.window
+        if self._thinner.learning:
+            # a long search for the stride must not fill memory; the newest samples are the best
+            if len(self._kept) >= most:
+                self._begin()
+            return None
+        if self._effective() < self.options.window and len(self._kept) < most:
+            return None
+        report = self._close(now)
+        self._number += 1
+        self._last = report
+        self._begin()
+        return report
+
+    def _effective(self) -> float:
+        return self._window.frames / self._thinner.time
+
+    def _estimate(self, effective: float) -> Any:
+        numbers = features(self._window, self.profile.reference)
+        audit = self.profile.audit
+        shift = audit.shift if audit is not None else 0.0
+        return self.profile.estimator.estimate(numbers, effective, shift=shift)
+
+    def _close(self, now: float) -> WindowReport:
+        profile, window, effective = self.profile, self._window, self._effective()
+        evidence = against_reference(
+            window,
+            profile.reference,
+            profile.signatures,
+            effective=effective,
+            level=1 / (2 * self.options.false_alarm_windows),
+            least_shift=self.options.least_shift,
+        )
+        before, change, mix = self._chart.mean.copy(), *self._judge(effective)
+        causes = evidence.causes
+        if change.active:
+            more = self._changed(before, change, mix)
+            pictures = not set(causes) <= {CLASS_MIX, UNKNOWN_CONTENT}
+            # what follows from changed pictures is no cause beside them
+            causes += tuple(
+                c
+                for c in more
+                if c not in causes and not (pictures and c in (CLASS_MIX, UNKNOWN_CONTENT))
+            )
+        raised = self._update_alarms(now, change, causes, evidence)
+        return WindowReport(
+            number=self._number,
+            start_s=self._start,
+            end_s=now,
+            frames=window.frames,
+            effective_samples=effective,
+            stride_s=self._thinner.stride_s,
+            estimate=self._estimate(effective),
+            causes=causes,
+            raised=raised,
+            alarms=tuple(self._alarms.values()),
+            shifts=dict(zip(QUALITY, evidence.shifts.tolist(), strict=True)),
+            mix_distance=evidence.mix_distance,
+            strange=evidence.strange,
+        )
+
+    def _judge(self, effective: float) -> tuple[Change, float]:
+        """The charts' judgement, and the distance of the answered classes from the stream's usual ones."""
+        samples = np.stack(self._kept)
+        variances = block_variance(samples, self._thinner.time, self._rng)
+        extra, distance = 0.0, 0.0
+        if self._usual.any():
+            design = self._window.frames / effective
+            extra, distance = mix_score(self._window.counts / design, self._usual, 1.0)
+        change = self._chart.add(samples.mean(axis=0), variances, np.array([extra]))
+        if not change.active:
+            self._usual += self._window.counts * (effective / self._window.frames)
+        return change, distance
+
+    def _changed(self, before: Array, change: Change, mix: float) -> tuple[str, ...]:
+        """Names for a change against the stream's own past."""
+        spreads = np.maximum(self.profile.reference.quality_spreads, 0.01)
+        means = np.mean(self._kept, axis=0)[len(_WATCHED) :]
+        shifts = (means - before[len(_WATCHED) :]) / spreads
+        scores = change.scores[len(_WATCHED) :]
+        moved = np.abs(scores) >= 3
+        if (moved & (np.abs(shifts) >= self.options.least_shift / 2)).any():
+            return name_shift(np.where(np.abs(scores) >= 2, shifts, 0.0), self.profile.signatures)
+        if len(SIGNALS) in change.signals or mix >= 0.2:
+            return (CLASS_MIX,)
+        if set(change.signals) & set(range(len(_WATCHED))):
+            return (UNKNOWN_CONTENT,)
+        return ()
+
+    def _update_alarms(
+        self, now: float, change: Change, causes: tuple[str, ...], evidence: Evidence
+    ) -> tuple[Alarm, ...]:
+        raised = []
+        if change.raised:
+            names = (*SIGNALS, "classes")
+            moved = tuple(names[i] for i in change.signals)
+            raised.append(Alarm("change", now, self._number, causes, moved))
+        elif not change.active:
+            self._alarms.pop("change", None)
+        if self._latch.add(bool(evidence.causes)):
+            far = np.argsort(-np.abs(evidence.shifts))[:3]
+            moved = tuple(QUALITY[i] for i in far if abs(evidence.shifts[i]) >= 0.5)
+            raised.append(Alarm("reference", now, self._number, evidence.causes, moved))
+        elif not self._latch.active:
+            self._alarms.pop("reference", None)
+        for alarm in raised:
+            self._alarms[alarm.kind] = alarm
+        # a cause that shows later than the alarm belongs to it
+        current = self._alarms.get("change")
+        if current is not None and not current.causes and causes:
+            self._alarms["change"] = replace(current, causes=causes)
+        return tuple(raised)

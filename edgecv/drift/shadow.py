@@ -1,0 +1,110 @@
+"""Shadow mode: the float model on some of the frames says what quantization costs in the field, without labels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from edgecv.drift.correlation import Thinner
+from edgecv.errors import InputError
+from edgecv.stats.estimate import Estimate, normal_quantile
+from edgecv.stats.rates import wilson
+
+__all__ = ["Shadow"]
+
+#: Confidences are sums; their correlation is judged on the latest of so many frames.
+_REMEMBERED: Final = 512
+
+
+class Shadow:
+    """int8 against float on the same frames.
+
+    Both answers being right cannot be seen without labels. What can: how often they agree, and how the
+    calibrated confidence of the two differs, which bounds what the difference of their accuracies can be:
+    |difference| <= share of disagreements.
+
+    Args:
+        every: One frame of so many is also given to the float model.
+
+    Attributes:
+        frames: Compared so far.
+
+    >>> shadow = Shadow(every=2)
+    >>> [shadow.wants() for _ in range(4)]
+    [True, False, True, False]
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        if isinstance(every, bool) or not 1 <= every <= 10**6:
+            raise InputError(f"every={every!r} is out of range", cure="Use 1 to 1000000.")
+        self._every, self._seen = every, 0
+        self.frames = 0
+        self._equal = 0
+        self._delta, self._delta_squares = 0.0, 0.0
+        self._thinner = Thinner(longest_s=0.0, keep=_REMEMBERED)
+
+    def wants(self) -> bool:
+        """Whether the next frame is to be given to the float model, too."""
+        self._seen += 1
+        return (self._seen - 1) % self._every == 0
+
+    def add(self, int8: np.ndarray[Any, Any], floats: np.ndarray[Any, Any]) -> None:
+        """Take both models' probabilities of one frame, [C] each; scores that are not finite are left out.
+
+        Raises:
+            InputError: Different numbers of classes.
+        """
+        if int8.shape != floats.shape or int8.ndim != 1:
+            raise InputError(
+                f"probabilities of shapes {list(int8.shape)} and {list(floats.shape)}",
+                cure="Give both models' probabilities of one frame.",
+            )
+        if not (np.isfinite(int8).all() and np.isfinite(floats).all()):
+            return
+        equal = int(int8.argmax()) == int(floats.argmax())
+        delta = float(int8.max()) - float(floats.max())
+        self.frames += 1
+        self._equal += equal
+        self._delta += delta
+        self._delta_squares += delta * delta
+        signals = np.array([float(equal), delta])
+        self._thinner.add(signals, int(floats.argmax()), float(self.frames))
+
+    @property
+    def effective(self) -> float:
+        """Frames compared, in independent ones; 0 until the correlation time is known."""
+        return 0.0 if self._thinner.learning else self.frames / self._thinner.time
+
+    def agreement(self) -> Estimate | None:
+        """Share of frames with the same answer; None before a first one.
+
+        While the correlation of frames is not known the interval treats them as one tenth as many.
+        """
+        if not self.frames:
+            return None
+        n = max(1.0, self.effective or self.frames / 10)
+        return wilson(self._equal / self.frames * n, n)
+
+    def confidence_delta(self) -> Estimate | None:
+        """int8's mean largest probability minus float's, with a normal interval; None before two frames."""
+        if self.frames < 2:
+            return None
+        mean = self._delta / self.frames
+        variance = max(0.0, self._delta_squares / self.frames - mean * mean)
+        n = max(2.0, self.effective or self.frames / 10)
+        half = normal_quantile(0.975) * math.sqrt(variance / n)
+        return Estimate(mean, mean - half, mean + half, round(n), "normal, thinned")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """JSON-ready."""
+        agreement, delta = self.agreement(), self.confidence_delta()
+        return {
+            "n": self.frames,
+            "effective_samples": round(self.effective, 1),
+            "agreement": None if agreement is None else agreement.as_json(),
+            "confidence_delta": None if delta is None else delta.as_json(),
+            "largest_top1_difference": None if agreement is None else 1 - agreement.value,
+        }

@@ -1,0 +1,68 @@
+"""int8 beside float on the same frames, without labels."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edgecv.drift import Shadow
+from edgecv.errors import InputError
+
+
+def test_agreement_and_delta_by_hand() -> None:
+    shadow = Shadow(every=1)
+    pairs = [([0.9, 0.1], [0.8, 0.2]), ([0.4, 0.6], [0.7, 0.3]), ([0.2, 0.8], [0.2, 0.8])]
+    for int8, floats in pairs:
+        shadow.add(np.float32(int8), np.float32(floats))
+    agreement, delta = shadow.agreement(), shadow.confidence_delta()
+    assert agreement is not None
+    assert delta is not None
+    assert agreement.value == pytest.approx(2 / 3)
+    assert delta.value == pytest.approx((0.1 - 0.1 + 0.0) / 3, abs=1e-6)
+    assert delta.low < 0 < delta.high
+    assert shadow.state["largest_top1_difference"] == pytest.approx(1 / 3)
+
+
+def fill(hold: int, frames: int = 2000) -> Shadow:
+    """Answers agree on nine scenes of ten, each held for *hold* frames."""
+    rng = np.random.default_rng(0)
+    shadow = Shadow(every=1)
+    for _ in range(frames // hold):
+        same, label = rng.random() < 0.9, int(rng.integers(4))
+        floats = np.full(4, 0.1, np.float32)
+        floats[label] = 0.7
+        int8 = floats if same else np.roll(floats, 1)
+        for _ in range(hold):
+            shadow.add(int8, floats)
+    return shadow
+
+
+def test_held_scenes_widen_the_interval() -> None:
+    loose, held = fill(1).agreement(), fill(20).agreement()
+    assert loose is not None
+    assert held is not None
+    assert loose.value == pytest.approx(0.9, abs=0.03)
+    assert held.high - held.low > 2 * (loose.high - loose.low)
+
+
+def test_one_frame_in_n_is_wanted() -> None:
+    shadow = Shadow(every=50)
+    assert sum(shadow.wants() for _ in range(500)) == 10
+
+
+def test_what_is_no_answer_is_left_out_or_refused() -> None:
+    shadow = Shadow()
+    shadow.add(np.float32([np.nan, 1]), np.float32([0.5, 0.5]))
+    assert shadow.frames == 0
+    assert shadow.agreement() is None
+    with pytest.raises(InputError, match="probabilities of shapes"):
+        shadow.add(np.ones(2), np.ones(3))
+    with pytest.raises(InputError, match="every=0"):
+        Shadow(every=0)
+
+
+def test_the_state_is_plain() -> None:
+    assert json.loads(json.dumps(Shadow().state))["n"] == 0
+    assert json.loads(json.dumps(fill(1, 300).state))["n"] == 300
