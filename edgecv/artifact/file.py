@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgecv.artifact import onnx_entry, safetensors_header, xml_element
 from edgecv.artifact.atomic import write_atomically
 from edgecv.artifact.containers import Parts
 from edgecv.artifact.document import decode, encode, sha256
-from edgecv.artifact.flatbuffer import IDENTIFIER, check_flatbuffer
 from edgecv.artifact.formats import COPY_AGAIN, KINDS, is_exact, join, split
 from edgecv.artifact.manifest import Manifest
+from edgecv.artifact.tflite_tail import IDENTIFIER
 from edgecv.errors import InputError, ModelLoadError
 
 __all__ = [
@@ -92,6 +91,9 @@ def detect(data: bytes) -> str:
     start = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith((b"<?xml", b"<net")):
         return "openvino"
+    # a device app reads one kind of file: the modules of the others are not loaded for it
+    from edgecv.artifact import onnx_entry, safetensors_header
+
     if safetensors_header.looks_like_safetensors(data):
         return "torch"
     if onnx_entry.looks_like_onnx(data):
@@ -307,9 +309,14 @@ def _checked(kind: str, path: Path | None, data: bytes, weights: bytes | None) -
                 cure=f"{COPY_AGAIN} check='off' loads it as it is.",
             )
         if kind == "tflite":
+            from edgecv.artifact.flatbuffer import check_flatbuffer
+
             check_flatbuffer(parts.body)
-        if kind == "openvino" and not xml_element.ends_like_ir(data):
-            raise ModelLoadError("its xml is truncated: </net> is missing", cure=COPY_AGAIN)
+        if kind == "openvino":
+            from edgecv.artifact import xml_element
+
+            if not xml_element.ends_like_ir(data):
+                raise ModelLoadError("its xml is truncated: </net> is missing", cure=COPY_AGAIN)
         return ModelFile(kind, path, parts.body, weights, None, "unsigned", parts.members)
     manifest = decode(parts.document)
     found = _digest(kind, parts.body, weights)

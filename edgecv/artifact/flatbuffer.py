@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from edgecv.artifact.tflite_tail import IDENTIFIER
 from edgecv.errors import ModelLoadError, UnsupportedError
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "read_tables",
 ]
 
-IDENTIFIER: Final = b"TFL3"
 _MAX_TABLES = 2_000_000
 
 _SCALARS: Final = {

@@ -1,11 +1,14 @@
-"""The four kinds of files behind one pair of functions: taking a file apart, putting it together."""
+"""The four kinds of files behind one pair of functions: taking a file apart, putting it together.
+
+A device app reads one kind: the module of each but TFLite, which boards run, is loaded when it is needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from edgecv.artifact import onnx_entry, safetensors_header, tflite_tail, xml_element
+from edgecv.artifact import tflite_tail
 from edgecv.artifact.containers import Parts
 from edgecv.errors import InputError, ModelLoadError
 
@@ -29,6 +32,8 @@ def split(kind: str, data: bytes) -> Parts:
     """
     if kind == "tflite":
         return tflite_tail.split(data)
+    from edgecv.artifact import onnx_entry, safetensors_header, xml_element
+
     if kind == "openvino":
         return xml_element.split(data)
     try:
@@ -46,6 +51,8 @@ def join(kind: str, body: bytes, document: bytes, members: Mapping[str, bytes]) 
     """
     if kind == "tflite":
         return body + tflite_tail.make_tail(len(body), document, members)
+    from edgecv.artifact import onnx_entry, safetensors_header, xml_element
+
     if kind == "onnx":
         return body + onnx_entry.make_entry(document)
     try:
@@ -63,11 +70,12 @@ def is_exact(kind: str, data: bytes, parts: Parts) -> bool:
         if kind in ("openvino", "torch"):
             return join(kind, parts.body, document, {}) == data
         # a large body is not copied
-        tail = (
-            tflite_tail.make_tail(len(parts.body), document, parts.members)
-            if kind == "tflite"
-            else onnx_entry.make_entry(document)
-        )
+        if kind == "tflite":
+            tail = tflite_tail.make_tail(len(parts.body), document, parts.members)
+        else:
+            from edgecv.artifact import onnx_entry
+
+            tail = onnx_entry.make_entry(document)
     except (ValueError, InputError, ModelLoadError):
         # a body or member name that edgecv would not have written
         return False

@@ -16,8 +16,10 @@ from typing import Final
 from edgecv.artifact.containers import Parts, holds_traces
 from edgecv.errors import InputError
 
-__all__ = ["MEMBER", "make_tail", "split"]
+__all__ = ["IDENTIFIER", "MEMBER", "make_tail", "split"]
 
+#: Bytes 4 to 8 of a TFLite file.
+IDENTIFIER: Final = b"TFL3"
 #: Member that holds the manifest; the first one, so that a tail cut off early still shows its name.
 MEMBER: Final = "edgecv.json"
 

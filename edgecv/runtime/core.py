@@ -17,7 +17,6 @@ from edgecv.errors import InputError, ModelLoadError
 from edgecv.foreign import LabelsSource, PreprocessSource, resolve
 from edgecv.preprocess import DEVIATION, MODES, check_mode
 from edgecv.results.model_info import ModelInfo
-from edgecv.runtime.batches import in_batches, is_other_batch
 from edgecv.runtime.edges import all_finite, describe, misfit, one_of
 from edgecv.runtime.pictures import PictureEdge
 from edgecv_runtimes.base import FLOAT_PRECISIONS, Array, Backend, ExecutedLayer, ListsLayers
@@ -166,6 +165,8 @@ class Runtime:
         for name, (spec, shape, dtype) in self._inputs.items():
             array = feeds[name]
             if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+                from edgecv.runtime.batches import is_other_batch
+
                 whole = False
                 if not is_other_batch(array, shape, dtype, self._info.outputs):
                     raise misfit(spec, array)
@@ -178,6 +179,8 @@ class Runtime:
             self._refuse_closed()
         if whole:
             return self._backend.infer(feeds)
+        from edgecv.runtime.batches import in_batches
+
         return in_batches(self._backend.infer, feeds, self._info.inputs)
 
     def scores(self, image: Picture, *, color: str = "rgb") -> npt.NDArray[np.float32]:
