@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgecv.artifact.manifest import Manifest
 
-__all__ = ["FIELDS", "DriftMonitor", "drift_json", "monitor_of"]
+__all__ = ["FIELDS", "DriftMonitor", "drift_json", "monitor_of", "shipped_monitor"]
 
 #: What a summary says of drift.
 FIELDS: Final = (
@@ -52,7 +52,21 @@ class DriftMonitor(Protocol):
 
 def monitor_of(manifest: Manifest | None) -> DriftMonitor | None:
     """The monitor for a file that carries a drift profile; None where there is none."""
-    profile = None if manifest is None else manifest.drift_profile
+    return _monitor(None if manifest is None else manifest.drift_profile)
+
+
+def shipped_monitor() -> DriftMonitor | None:
+    """The monitor for the model that ships with edgecv.
+
+    Raises:
+        ModelLoadError: Its profile is missing or damaged.
+    """
+    from edgecv.camera.shipped import shipped_profile
+
+    return _monitor(shipped_profile())
+
+
+def _monitor(profile: Mapping[str, Any] | None) -> DriftMonitor | None:
     if profile is None or importlib.util.find_spec("edgecv.drift") is None:
         return None
     # by name: the camera works without it, and imports nothing of it until a file has a profile

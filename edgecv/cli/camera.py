@@ -193,7 +193,7 @@ def command(
         )
     refuse_existing(summary, overwrite=overwrite)
     from edgecv.camera import Pipeline, PipelineOptions, open_source
-    from edgecv.camera.monitor import monitor_of
+    from edgecv.camera.monitor import monitor_of, shipped_monitor
     from edgecv.camera.systemd import Watchdog
 
     wanted = _Wanted(**around)
@@ -206,7 +206,7 @@ def command(
             open_source(source, runtime.info.labels),
             runtime,
             reference=reference,
-            monitor=monitor_of(runtime.info.manifest),
+            monitor=shipped_monitor() if model is None else monitor_of(runtime.info.manifest),
             options=PipelineOptions(loop=loop, reference_every=float_every),
             on_tick=Watchdog(),
         )
