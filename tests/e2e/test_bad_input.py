@@ -257,20 +257,25 @@ def test_usage_errors_exit_with_two(cli: Cli, arguments: list[str]) -> None:
 
 
 def test_interrupting_exits_with_130_and_leaves_nothing(squares: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [
             Path(sys.executable).parent / "edgecv", "train", "--data", squares, "--model", "resnet10_micro",
             "--size", "32", "--epochs", "2000", "--batch-size", "8", "--out", tmp_path / "run",
         ],
         stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "epoch 1/2000" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=60)
+        # a shell starts what runs in its background, such as these tests, with SIGINT ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if "epoch 1/2000" in line:
+                    break
+            process.send_signal(signal.SIGINT)
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
