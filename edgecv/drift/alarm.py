@@ -113,16 +113,16 @@ class SequentialAlarm:
     """
 
     def __init__(self, signals: int, extra: int, mean_windows: float) -> None:
-        self.threshold = cusum_threshold(mean_windows, 2 * signals + extra)
+        self.threshold: float = cusum_threshold(mean_windows, 2 * signals + extra)
         self._up = np.zeros(signals + extra)
         self._down = np.zeros(signals)
         self._seen = 0.0
-        self.mean = np.zeros(signals)
+        self.mean: Array = np.zeros(signals)
         self._between = np.zeros(signals)
         self._within = np.zeros(signals)
         self._pending: list[tuple[Array, Array]] = []
         self._calm = 0
-        self.active = False
+        self.active: bool = False
 
     @property
     def windows(self) -> float:
@@ -215,7 +215,7 @@ class Latch:
     def __init__(self, on: int = 2, off: int = _CALM_WINDOWS) -> None:
         self._on, self._off = on, off
         self._run = 0
-        self.active = False
+        self.active: bool = False
 
     def add(self, found: bool) -> bool:
         """Take a window; whether it switched the latch on."""

@@ -100,7 +100,7 @@ class AuditSampler:
         identity: str,
         options: AuditOptions | None = None,
     ) -> None:
-        self.options = options or AuditOptions()
+        self.options: AuditOptions = options or AuditOptions()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"'{folder}' holds something", cure="Name a new folder.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ class AuditSampler:
         self._gone: list[str] = []
         self._number = 0
         self._saved_at = 0
-        self.full = False
+        self.full: bool = False
 
     def offer(
         self, probabilities: npt.NDArray[Any], frame: npt.NDArray[np.uint8], at_s: float

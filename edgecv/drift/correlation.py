@@ -145,9 +145,11 @@ class Thinner:
     def __init__(
         self, *, longest_s: float = 30.0, keep: int = 512, most: float = 1.8, least: float = 1.1
     ) -> None:
-        self.longest_s, self.most, self.least = longest_s, most, least
-        self.stride_s = 0.0
-        self.time = math.inf
+        self.longest_s: float = longest_s
+        self.most: float = most
+        self.least: float = least
+        self.stride_s: float = 0.0
+        self.time: float = math.inf
         self._signals: deque[Array] = deque(maxlen=keep)
         self._classes: deque[int] = deque(maxlen=keep)
         self._gaps: deque[float] = deque(maxlen=64)

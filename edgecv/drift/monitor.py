@@ -117,9 +117,9 @@ class Monitor:
         if not isinstance(profile, DriftProfile):
             profile = DriftProfile.from_json(profile)
         self.profile: DriftProfile = profile
-        self.options = options or MonitorOptions()
-        self.bad_scores = 0
-        self.clock_jumps = 0
+        self.options: MonitorOptions = options or MonitorOptions()
+        self.bad_scores: int = 0
+        self.clock_jumps: int = 0
         self._rng = np.random.default_rng(self.options.seed)
         self._thinner = Thinner(longest_s=self.options.longest_gap_s)
         # half of the false alarms may come from the charts, half from the comparison with the reference

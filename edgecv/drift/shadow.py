@@ -40,7 +40,7 @@ class Shadow:
         if isinstance(every, bool) or not 1 <= every <= 10**6:
             raise InputError(f"every={every!r} is out of range", cure="Use 1 to 1000000.")
         self._every, self._seen = every, 0
-        self.frames = 0
+        self.frames: int = 0
         self._equal = 0
         self._delta, self._delta_squares = 0.0, 0.0
         self._thinner = Thinner(longest_s=0.0, keep=_REMEMBERED)

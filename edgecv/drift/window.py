@@ -40,14 +40,14 @@ class Window:
     """
 
     def __init__(self, classes: int) -> None:
-        self.weight = 0.0
-        self.frames = 0
-        self.rows = np.zeros(len(COLUMNS))
-        self.squares = np.zeros(len(COLUMNS))
-        self.quality = np.zeros(len(QUALITY))
-        self.quality_squares = np.zeros(len(QUALITY))
-        self.counts = np.zeros(classes)
-        self.probabilities = np.zeros(classes)
+        self.weight: float = 0.0
+        self.frames: int = 0
+        self.rows: Array = np.zeros(len(COLUMNS))
+        self.squares: Array = np.zeros(len(COLUMNS))
+        self.quality: Array = np.zeros(len(QUALITY))
+        self.quality_squares: Array = np.zeros(len(QUALITY))
+        self.counts: Array = np.zeros(classes)
+        self.probabilities: Array = np.zeros(classes)
 
     def add(self, answer: Answer, quality: Array, weight: float = 1.0) -> None:
         """Take a frame; *weight* undoes an uneven sampling."""

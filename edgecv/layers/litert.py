@@ -34,7 +34,7 @@ class LiteRTTaps:
             raise load_failed("LiteRT", error) from error
         self._details = {d["index"]: d for d in self._engine.get_tensor_details()}
         self._positions: dict[int, int] = {}
-        self.taps = self._taps()
+        self.taps: tuple[Tap, ...] = self._taps()
         self._indices = {self.taps[at].name: index for index, at in self._positions.items()}
 
     def _taps(self) -> tuple[Tap, ...]:

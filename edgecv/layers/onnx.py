@@ -25,7 +25,7 @@ class OnnxTaps:
     def __init__(self, file: ModelFile) -> None:
         self._file = file
         self._model = parse(file.body)
-        self.taps = _taps(self._model.graph)
+        self.taps: tuple[Tap, ...] = _taps(self._model.graph)
         self._wanted: tuple[str, ...] | None = None
         self._backend: OnnxRuntimeBackend | None = None
 

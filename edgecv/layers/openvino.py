@@ -32,7 +32,9 @@ class OpenVINOTaps:
         except _ERRORS as error:
             raise load_failed("OpenVINO", error) from error
         steps = {q.name: q.scale for q in file.manifest.quantizers} if file.manifest else {}
-        self.taps, self._ops = _taps(self._network, steps)
+        found = _taps(self._network, steps)
+        self.taps: tuple[Tap, ...] = found[0]
+        self._ops = found[1]
         self._wanted: tuple[str, ...] | None = None
         self._compiled: Any = None
 
