@@ -178,7 +178,7 @@ def test_drift_alarms_fail_only_on_request(monkeypatch: pytest.MonkeyPatch) -> N
         def observe(self, *_: object) -> object:
             return self
 
-    monkeypatch.setattr("edgecv.camera.monitor.monitor_of", lambda _: Monitor())
+    monkeypatch.setattr("edgecv.camera.monitor.shipped_monitor", Monitor)
     words = ["--source", "synth:?rate=0", "--frames", "5"]
     plain, strict = camera(*words), camera(*words, "--fail-on-drift")
     assert (code_of(plain), code_of(strict)) == (0, 1)
