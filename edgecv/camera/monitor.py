@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -67,11 +65,12 @@ def shipped_monitor() -> DriftMonitor | None:
 
 
 def _monitor(profile: Mapping[str, Any] | None) -> DriftMonitor | None:
-    if profile is None or importlib.util.find_spec("edgecv.drift") is None:
+    if profile is None:
         return None
-    # by name: the camera works without it, and imports nothing of it until a file has a profile
-    monitor: DriftMonitor = importlib.import_module("edgecv.drift").Monitor(profile)
-    return monitor
+    # nothing of it is imported until a file has a profile
+    from edgecv.drift import Monitor
+
+    return Monitor(profile)
 
 
 def drift_json(monitor: DriftMonitor | None) -> dict[str, Any] | None:

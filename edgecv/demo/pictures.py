@@ -21,42 +21,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from edgecv.artifact.manifest import Preprocess
+from edgecv.camera.sources.digits import CLASSES, draw, look
 from edgecv.errors import InputError, MissingExtraError
 
 __all__ = ["CLASSES", "DEMO_PREPROCESS", "PictureOptions", "draw_tree"]
 
 Array = npt.NDArray[Any]
 
-#: Class → (digit, ink or None for any, vertical band or None for anywhere).
-CLASSES: dict[str, tuple[int, str | None, str | None]] = {
-    "zero": (0, None, None),
-    "one-high": (1, None, "high"),
-    "one-low": (1, None, "low"),
-    "two": (2, None, None),
-    "three": (3, None, None),
-    "four": (4, None, None),
-    "five": (5, None, None),
-    "six": (6, None, None),
-    "seven": (7, None, None),
-    "eight-blue": (8, "blue", None),
-    "eight-red": (8, "red", None),
-    "nine-blue": (9, "blue", None),
-    "nine-red": (9, "red", None),
-}
-
-_INKS: dict[str, tuple[int, int, int]] = {
-    "red": (230, 70, 60),
-    "blue": (60, 70, 230),
-    "green": (70, 200, 90),
-    "yellow": (225, 205, 70),
-    "violet": (200, 80, 210),
-    "white": (225, 225, 225),
-}
-
 #: The model sees 40 rows and 48 columns, cut from the middle of a 45 x 54 picture (crop fraction 8/9).
 DEMO_PREPROCESS = Preprocess(size=(40, 48), resize="shortest", crop_fraction=40 / 45)
-_CANVAS = (45, 54)
-_MARGIN = (2, 3)  # rows and columns that timm's center crop removes at the top and at the left
 _SPLITS = ("train", "val", "test")
 
 
@@ -123,7 +96,7 @@ def draw_tree(
                 file = f"{split}/{name}/{index:04d}-{drawing}.png"
                 path = work / file
                 path.parent.mkdir(parents=True, exist_ok=True)
-                picture = _draw(glyph, CLASSES[name], options, rng)
+                picture = draw(look(name, glyph, rng), options.noise, rng)
                 Image.fromarray(picture).save(path, compress_level=1)
                 rows.append((file, f"digit-{index:04d}"))
                 count += 1
@@ -162,38 +135,3 @@ def _split_originals(digits: Array, options: PictureOptions) -> Array:
         split[members[:test]] = 2
         split[members[test : test + val]] = 1
     return split
-
-
-def _draw(
-    glyph: Array,
-    look: tuple[int, str | None, str | None],
-    options: PictureOptions,
-    rng: np.random.Generator,
-) -> Array:
-    """One picture: uint8 [45, 54, 3]."""
-    _, ink, band = look
-    height, width = DEMO_PREPROCESS.size
-    side = int(rng.integers(17, 23))
-    mask = np.asarray(
-        Image.fromarray((glyph * (255 / 16)).astype(np.uint8)).resize(
-            (side, side), Image.Resampling.BICUBIC
-        ),
-        np.float32,
-    )
-    free = height - side
-    # center of the digit above or below the middle of the canvas, never within 2 pixels of it
-    low, high = {"high": (0, free // 2 - 1), "low": ((free + 1) // 2 + 1, free)}.get(
-        band or "", (0, free)
-    )
-    top = _MARGIN[0] + int(rng.integers(low, high + 1))
-    left = _MARGIN[1] + int(rng.integers(0, width - side + 1))
-    names = list(_INKS)
-    color = np.array(_INKS[ink or names[int(rng.integers(len(names)))]], np.float32)
-    shade = color + rng.uniform(-20, 20, 3)
-    background = rng.uniform(40, 80) + rng.uniform(-10, 10, 3)
-    picture: Array = np.broadcast_to(background, (*_CANVAS, 3)).astype(np.float32).copy()
-    alpha = (mask / 255)[..., None]
-    window = picture[top : top + side, left : left + side]
-    window[...] = window * (1 - alpha) + shade * alpha
-    picture += rng.normal(0, options.noise, picture.shape)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)

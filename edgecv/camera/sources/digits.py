@@ -47,7 +47,7 @@ _INKS: Final[dict[str, tuple[int, int, int]]] = {
 #: Rows and columns of a picture; the model sees 40 by 48 in the middle.
 CANVAS: Final = (45, 54)
 _SEEN: Final = (40, 48)
-_MARGIN: Final = (2, 3)
+_MARGIN: Final = (2, 3)  # that timm's center crop removes at the top and at the left
 _FILE: Final = "glyphs.npz"
 
 
