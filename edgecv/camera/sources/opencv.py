@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from edgecv.camera.frame import Shot
 from edgecv.camera.sources.base import Source, SourceError
@@ -17,16 +19,19 @@ from edgecv.measure import Timer
 
 __all__ = ["NetworkSource", "UsbSource", "VideoSource"]
 
+_FFMPEG_OPTIONS: Final = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+
 
 def _opencv() -> Any:
     try:
         require("cv2", extra="opencv")
     except MissingExtraError as error:
         raise MissingExtraError.of("opencv-python-headless", "opencv") from error
+    # what goes wrong is said by our events, once; FFmpeg would say it per packet (-8: AV_LOG_QUIET)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2 = importlib.import_module("cv2")
     cv2.setNumThreads(1)  # its threads would take the cores of the model
-    if hasattr(cv2, "setLogLevel"):
-        cv2.setLogLevel(2)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     return cv2
 
 
@@ -135,27 +140,55 @@ class NetworkSource(_LiveSource):
     def __init__(self, uri: SourceURI, labels: tuple[str, ...] = ()) -> None:
         self.uri: str = redacted(uri.place)
         self._address = uri.place
+        self._transport = "tcp"
         super().__init__()
 
     def open(self) -> None:
-        """Connect; over TCP, unless ``OPENCV_FFMPEG_CAPTURE_OPTIONS`` says otherwise.
+        """Connect over TCP, or over UDP where the camera has nothing else.
+
+        ``OPENCV_FFMPEG_CAPTURE_OPTIONS`` in the environment decides instead where it is set.
 
         Raises:
             SourceError: Nobody answers within ten seconds.
         """
         self.close()
-        cv2, limit = self._cv2, round(self.stall_s * 1000)
-        # lost packets of UDP show as smeared pictures, which would be taken for drift
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-        capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits)
-        if not capture.isOpened():
-            capture.release()
+        if _FFMPEG_OPTIONS in os.environ:
+            capture = self._connect()
+        else:
+            # lost packets of UDP show as smeared pictures, which would be taken for drift
+            for transport in ("udp", "tcp") if self._transport == "udp" else ("tcp", "udp"):
+                with Timer() as timer, _ffmpeg_options(f"rtsp_transport;{transport}"):
+                    capture = self._connect()
+                # a camera that refuses TCP says so at once; one that is silent would be silent again
+                if capture is not None or timer.wall_ns > self.stall_s * 0.5e9:
+                    break
+            if capture is not None:
+                self._transport = transport
+        if capture is None:
             raise SourceError(
                 f"the source {self.uri} cannot be opened: no stream answers",
                 cure="Check address, user and password with another program, e.g. ffplay.",
             )
         self._capture = capture
+
+    def _connect(self) -> Any:
+        cv2, limit = self._cv2, round(self.stall_s * 1000)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+        capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits)
+        if capture.isOpened():
+            return capture
+        capture.release()
+        return None
+
+
+@contextlib.contextmanager
+def _ffmpeg_options(text: str) -> Iterator[None]:
+    """OpenCV has no other way to them."""
+    os.environ[_FFMPEG_OPTIONS] = text
+    try:
+        yield
+    finally:
+        del os.environ[_FFMPEG_OPTIONS]
 
 
 class VideoSource(Source):
