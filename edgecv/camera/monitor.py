@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecv.artifact.manifest import Manifest
+from edgecv.errors import ModelLoadError
 
-__all__ = ["FIELDS", "DriftMonitor", "drift_json", "monitor_of", "shipped_monitor"]
+if TYPE_CHECKING:
+    from edgecv.drift.shadow import Shadow
+
+__all__ = [
+    "FIELDS",
+    "PARTED",
+    "DriftMonitor",
+    "drift_json",
+    "monitor_of",
+    "shadow_of",
+    "shipped_monitor",
+]
+
+#: The alarm of int8 and float that agree less than they used to.
+PARTED: Final = "int8 and float agree on fewer frames than on the reference pictures"
 
 #: What a summary says of drift.
 FIELDS: Final = (
@@ -49,11 +64,41 @@ class DriftMonitor(Protocol):
 
 
 def monitor_of(manifest: Manifest | None) -> DriftMonitor | None:
-    """The monitor for a file that carries a drift profile; None where there is none."""
-    return _monitor(None if manifest is None else manifest.drift_profile)
+    """The monitor for a file that carries a drift profile; None where there is none.
+
+    Raises:
+        ModelLoadError: The profile is damaged, or another model's.
+    """
+    if manifest is None or manifest.drift_profile is None:
+        return None
+    made_for = manifest.drift_profile.get("identity")
+    if made_for != manifest.identity:
+        # thresholds and estimator would be another model's, and look right
+        raise ModelLoadError(
+            f"its drift profile was made for another model ({str(made_for)[:19]}…, this is"
+            f" {manifest.identity[:19]}…)",
+            cure="Make it anew: edgecv drift profile MODEL --data REF --overwrite",
+        )
+    return _monitor(manifest.drift_profile)
 
 
-def shipped_monitor() -> DriftMonitor | None:
+def shadow_of(manifest: Manifest | None, every: int) -> Shadow:
+    """Watches int8 against float; with an alarm where the drift profile knows how often they usually agree.
+
+    Args:
+        manifest: Of the int8 file.
+        every: One frame of so many is compared.
+
+    Raises:
+        ModelLoadError: The profile is damaged.
+    """
+    from edgecv.drift.shadow import Shadow, usual_agreement
+
+    profile = None if manifest is None else manifest.drift_profile
+    return Shadow(every, None if profile is None else usual_agreement(profile))
+
+
+def shipped_monitor() -> DriftMonitor:
     """The monitor for the model that ships with edgecv.
 
     Raises:
@@ -64,9 +109,7 @@ def shipped_monitor() -> DriftMonitor | None:
     return _monitor(shipped_profile())
 
 
-def _monitor(profile: Mapping[str, Any] | None) -> DriftMonitor | None:
-    if profile is None:
-        return None
+def _monitor(profile: Mapping[str, Any]) -> DriftMonitor:
     # nothing of it is imported until a file has a profile
     from edgecv.drift import Monitor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,12 +14,13 @@ from edgecv.camera.capture import Capture, Counts
 from edgecv.camera.events import Events
 from edgecv.camera.frame import Answer, Frame
 from edgecv.camera.meters import RECENT, MachineState, Meters, Rates
-from edgecv.camera.monitor import DriftMonitor, drift_json
+from edgecv.camera.monitor import PARTED, DriftMonitor, drift_json, shadow_of
 from edgecv.camera.sources import Source
 from edgecv.camera.summary import answer_json, headline, summarize
 from edgecv.camera.truth import RECENT_GROUPS, Paired, Tally, group_of
 from edgecv.errors import InputError
 from edgecv.measure import Watch
+from edgecv.results import Classification
 from edgecv.stats import Estimate
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Pipeline:
     Attributes:
         events: What happened.
         last: The newest answer, or None.
-        alarmed: Whether the monitor raised an alarm at any time.
+        alarmed: Whether there was a drift alarm at any time: of the monitor, or of int8 and float that parted.
         alive_ns: When the loop last went round, on the monotonic clock; 0 before it does.
 
     >>> from edgecv.camera import Pipeline, open_source
@@ -101,8 +102,13 @@ class Pipeline:
         self._capture = Capture(source, self.events, loop=self._options.loop)
         self._meters, self._rates, self._machine = Meters(), Rates(), MachineState()
         self._truth, self._paired = Tally(), Paired()
+        self._shadow = (
+            None
+            if reference is None
+            else shadow_of(runtime.info.manifest, self._options.reference_every)
+        )
         self._known = frozenset(runtime.info.labels)
-        self._alarms: tuple[str, ...] = ()
+        self._alarms: dict[str, tuple[str, ...]] = {}
         self.alarmed: bool = False
         self._stop = threading.Event()
         self._watch = Watch(bytecode=False)
@@ -181,7 +187,8 @@ class Pipeline:
         given = self._runtime.classify(pixels, self._options.top_k)
         glass_ns = time.monotonic_ns() - frame.came_ns
         right = given.top.label == label if label in self._known else None
-        answer = Answer(frame, given, glass_ns, dropped, right, self._ask_reference(frame))
+        reference = self._ask_reference(frame, given)
+        answer = Answer(frame, given, glass_ns, dropped, right, reference)
         self._meters.add(answer)
         if right is not None:
             self._truth.add(int(right), group_of(answer))
@@ -191,28 +198,31 @@ class Pipeline:
             # seconds of this run, which its reports count from
             at_s = (frame.came_ns - self._began_ns) / 1e9
             if self._monitor.observe(given.probs.data, pixels, at_s) is not None:
-                self._tell_alarms(self._monitor)
+                self._tell_alarms("drift", map(str, self._monitor.state.get("alarms") or ()))
         self.last = answer
         for sink in self._sinks:
             sink.take(answer)
 
-    def _ask_reference(self, frame: Frame) -> str | None:
-        every = self._options.reference_every
-        if self._reference is None or (self._capture.counts.taken - 1) % every:
+    def _ask_reference(self, frame: Frame, given: Classification) -> str | None:
+        shadow = self._shadow
+        if self._reference is None or shadow is None or not shadow.wants():
             return None
-        return self._reference.classify(frame.shot.pixels, 1).top.label
+        theirs = self._reference.classify(frame.shot.pixels, 1)
+        shadow.add(given.probs.data, theirs.probs.data)
+        self._tell_alarms("float", (PARTED,) if shadow.apart else ())
+        return theirs.top.label
 
-    def _tell_alarms(self, monitor: DriftMonitor) -> None:
-        """At the end of a window: an event for every alarm that is new, and for the end of one."""
-        now = tuple(map(str, monitor.state.get("alarms") or ()))
-        if now != self._alarms:
+    def _tell_alarms(self, kind: str, alarms: Iterable[str]) -> None:
+        """An event for every alarm of a kind that is new, and for the end of one."""
+        now, before = tuple(alarms), self._alarms.get(kind, ())
+        if now != before:
             for alarm in now:
-                if alarm not in self._alarms:
+                if alarm not in before:
                     self.events.add("drift", f"Alarm: {alarm}")
-            for alarm in self._alarms:
+            for alarm in before:
                 if alarm not in now:
                     self.events.add("drift", f"Over: {alarm}")
-            self._alarms, self.alarmed = now, self.alarmed or bool(now)
+            self._alarms[kind], self.alarmed = now, self.alarmed or bool(now)
 
     # --- what is known meanwhile, from any thread -------------------------------------------------
 
@@ -263,6 +273,7 @@ class Pipeline:
             "accuracy": None if truth is None else truth.as_json(),
             "accuracy_recent": None if recent is None else recent.as_json(),
             "against_float": paired,
+            "shadow": None if self._shadow is None else self._shadow.state,
             "drift": drift,
             "headline": headline(truth, paired, drift),
         }

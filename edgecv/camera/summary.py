@@ -104,7 +104,15 @@ def headline(
                 f" {100 * low:+.1f} to {100 * high:+.1f} points, and no more."
             ),
         }
-    if drift is not None and drift.get("estimated_top1") is not None:
+    if drift is not None and drift.get("estimated_top1") is None:
+        seen = drift.get("effective_samples") or 0
+        return {
+            **_NONE,
+            "title": "Estimated accuracy",
+            "n": seen,
+            "says": f"Not known yet: {seen:.0f} independent frames were seen, and an estimate takes 30.",
+        }
+    if drift is not None:
         low, high = drift.get("interval") or (None, None)
         inside = drift.get("inside_calibrated_range")
         return {

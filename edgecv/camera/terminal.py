@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from edgecv.camera.frame import Answer
@@ -79,6 +80,8 @@ def _table(stats: dict[str, Any], events: list[str]) -> RenderableType:
             shown += f"  (is {answer['truth']})"
         grid.add_row("answer", shown_as(shown))
     grid.add_row("source", shown_as(f"{stats['source']['uri']}: {stats['source']['state']}"))
+    for title, text in _drift_rows(stats):
+        grid.add_row(title, shown_as(text))
     counts = f"{stats['frames_out']} of {stats['frames_in']}, {stats['frames_dropped']} dropped"
     grid.add_row("frames", f"{stats['fps_out']:.1f} per second; {counts}")
     for stage, values in stats["latency_ms"].items():
@@ -96,6 +99,25 @@ def _table(stats: dict[str, Any], events: list[str]) -> RenderableType:
     )
     grid.add_row("engine", shown_as(engine))
     return Group(grid, *(shown_as(text, style="dim") for text in events))
+
+
+def _drift_rows(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a monitor and a float file say, where they are there."""
+    drift, paired, shadow = stats["drift"], stats["against_float"], stats["shadow"]
+    if drift is not None:
+        if drift["estimated_top1"] is None:
+            says = "not known yet"
+        elif drift["inside_calibrated_range"]:
+            says = f"estimated {100 * drift['estimated_top1']:.1f} %"
+        else:
+            says = "cannot tell"
+        causes = ", ".join(drift["causes"] or ()) or "none"
+        yield "drift", f"{says}; causes: {causes}"
+        for alarm in drift["alarms"] or ():
+            yield "", f"Alarm: {alarm}"
+    if paired is not None:
+        apart = "; fewer than on the reference pictures" if shadow["apart"] else ""
+        yield "float", f"agrees on {100 * paired['agreement']:.1f} % of {paired['n']} frames{apart}"
 
 
 def _percent(head: dict[str, Any]) -> str:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from edgecv.drift.correlation import Thinner
-from edgecv.errors import InputError
+from edgecv.errors import InputError, ModelLoadError
 from edgecv.stats.estimate import Estimate, normal_quantile
 from edgecv.stats.rates import wilson
 
-__all__ = ["Shadow"]
+__all__ = ["Shadow", "fisher_upper", "usual_agreement"]
 
 #: Confidences are sums; their correlation is judged on the latest of so many frames.
 _REMEMBERED: Final = 512
+#: Compared frames that are judged together.
+_WINDOW: Final = 200
+#: Chance of an alarm of one window where nothing is wrong, as of a monitor; and where one ends.
+_LEVEL: Final = 1e-3
+_CALM: Final = 0.05
 
 
 class Shadow:
@@ -25,18 +32,25 @@ class Shadow:
     calibrated confidence of the two differs, which bounds what the difference of their accuracies can be:
     |difference| <= share of disagreements.
 
+    With what both agreed on over reference pictures it also says when they part: quantization that costs
+    nothing on pictures like those of the training may cost something in the dark.
+
     Args:
         every: One frame of so many is also given to the float model.
+        usual: Agreement on the reference pictures (:func:`usual_agreement` of a drift profile); None: no alarm.
 
     Attributes:
         frames: Compared so far.
+        apart: Whether both agreed on fewer of the last 200 compared frames than on the reference pictures, judged
+            once per 200 (Fisher's exact test, chance of a false alarm 1 in 1,000 at most); it ends with a window
+            that is usual again.
 
     >>> shadow = Shadow(every=2)
     >>> [shadow.wants() for _ in range(4)]
     [True, False, True, False]
     """
 
-    def __init__(self, every: int = 50) -> None:
+    def __init__(self, every: int = 50, usual: Estimate | None = None) -> None:
         if isinstance(every, bool) or not 1 <= every <= 10**6:
             raise InputError(f"every={every!r} is out of range", cure="Use 1 to 1000000.")
         self._every, self._seen = every, 0
@@ -44,6 +58,9 @@ class Shadow:
         self._equal = 0
         self._delta, self._delta_squares = 0.0, 0.0
         self._thinner = Thinner(longest_s=0.0, keep=_REMEMBERED)
+        self._usual = usual
+        self._recent: deque[int] = deque(maxlen=_WINDOW)
+        self.apart: bool = False
 
     def wants(self) -> bool:
         """Whether the next frame is to be given to the float model, too."""
@@ -71,6 +88,20 @@ class Shadow:
         self._delta_squares += delta * delta
         signals = np.array([float(equal), delta])
         self._thinner.add(signals, int(floats.argmax()), float(self.frames))
+        self._recent.append(int(equal))
+        if self._usual is not None and self.frames % _WINDOW == 0:
+            self._judge(self._usual)
+
+    def _judge(self, usual: Estimate) -> None:
+        n = self._independent(_WINDOW)
+        differ = round(n * (1 - sum(self._recent) / _WINDOW))
+        chance = fisher_upper(differ, n, round(usual.n * (1 - usual.value)), usual.n)
+        self.apart = chance < (_CALM if self.apart else _LEVEL)
+
+    def _independent(self, frames: int) -> int:
+        """What so many compared frames are worth; one tenth while their correlation is not known."""
+        time = 10.0 if self._thinner.learning else self._thinner.time
+        return max(1, int(frames / time))
 
     @property
     def effective(self) -> float:
@@ -107,4 +138,55 @@ class Shadow:
             "agreement": None if agreement is None else agreement.as_json(),
             "confidence_delta": None if delta is None else delta.as_json(),
             "largest_top1_difference": None if agreement is None else 1 - agreement.value,
+            "recent_agreement": sum(self._recent) / len(self._recent) if self._recent else None,
+            "usual_agreement": None if self._usual is None else self._usual.value,
+            "apart": self.apart,
         }
+
+
+def usual_agreement(profile: Mapping[str, Any]) -> Estimate | None:
+    """Agreement of int8 and float on the reference pictures of a drift profile, JSON; None where it was not measured.
+
+    Raises:
+        ModelLoadError: It is damaged.
+    """
+    report = profile.get("against_float")
+    if report is None:
+        return None
+    try:
+        found = report["agreement"]
+        value, low, high = (float(found[name]) for name in ("value", "low", "high"))
+        n = int(report["pictures"])
+        if not (0 <= value <= 1 and 0 <= low <= high <= 1 and 1 <= n <= 10**9):
+            raise ValueError(f"agreement {value} [{low}, {high}] of {n}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelLoadError(
+            f"its drift profile is damaged: against_float ({error})",
+            cure="Make it anew: edgecv drift profile MODEL --data REF --float FLOAT_MODEL --overwrite",
+        ) from error
+    return Estimate(value, low, high, n, str(found.get("method", "")))
+
+
+def fisher_upper(hits: int, n: int, others: int, n_others: int) -> float:
+    """Chance of *hits* or more in *n* draws where both samples have the same rate (Fisher's exact test, one-sided).
+
+    Args:
+        hits: In the first sample, 0 to *n*.
+        n: Its size.
+        others: In the second sample, 0 to *n_others*.
+        n_others: Its size.
+
+    >>> round(fisher_upper(3, 10, 0, 10), 4)
+    0.1053
+    """
+    total = hits + others
+
+    def log_choose(a: int, b: int) -> float:
+        return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
+
+    whole = log_choose(n + n_others, total)
+    terms = (
+        log_choose(n, k) + log_choose(n_others, total - k) - whole
+        for k in range(hits, min(n, total) + 1)
+    )
+    return min(1.0, sum(math.exp(term) for term in terms))

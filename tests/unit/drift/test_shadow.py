@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import fisher_exact
 
 from edgecv.drift import Shadow
-from edgecv.errors import InputError
+from edgecv.drift.shadow import fisher_upper, usual_agreement
+from edgecv.errors import InputError, ModelLoadError
+from edgecv.stats.estimate import Estimate
 
 
 def test_agreement_and_delta_by_hand() -> None:
@@ -66,3 +72,76 @@ def test_what_is_no_answer_is_left_out_or_refused() -> None:
 def test_the_state_is_plain() -> None:
     assert json.loads(json.dumps(Shadow().state))["n"] == 0
     assert json.loads(json.dumps(fill(1, 300).state))["n"] == 300
+
+
+@given(st.integers(1, 300), st.integers(1, 3000), st.randoms(use_true_random=False))
+def test_fishers_test_is_scipys(n: int, others: int, draw: Any) -> None:
+    a, b = draw.randint(0, n), draw.randint(0, others)
+    wanted = fisher_exact([[a, n - a], [b, others - b]], alternative="greater").pvalue
+    assert fisher_upper(a, n, b, others) == pytest.approx(wanted, abs=1e-9)
+
+
+USUAL = Estimate(0.995, 0.99, 0.998, 1000, "wilson")
+
+
+def feed(shadow: Shadow, agreement: float, frames: int, rng: np.random.Generator) -> list[bool]:
+    """Independent frames; whether both were apart after each 200."""
+    seen = []
+    for number in range(frames):
+        floats = np.full(4, 0.1, np.float32)
+        floats[int(rng.integers(4))] = 0.7
+        shadow.add(floats if rng.random() < agreement else np.roll(floats, 1), floats)
+        if number % 200 == 199:
+            seen.append(shadow.apart)
+    return seen
+
+
+def test_parting_is_noticed_and_ends() -> None:
+    rng = np.random.default_rng(0)
+    shadow = Shadow(every=1, usual=USUAL)
+    assert not any(feed(shadow, 0.995, 1000, rng))
+    assert all(feed(shadow, 0.93, 1000, rng))
+    assert not any(feed(shadow, 0.995, 1000, rng)[1:])
+    assert shadow.state["usual_agreement"] == 0.995
+
+
+def test_it_is_seldom_wrong() -> None:
+    rng = np.random.default_rng(1)
+    # each window stands alone: an alarm would count its successors, too
+    wrong = sum(feed(Shadow(every=1, usual=USUAL), 0.995, 400, rng)[-1] for _ in range(300))
+    assert wrong <= 2
+
+
+def test_without_a_reference_there_is_no_alarm() -> None:
+    shadow = Shadow(every=1)
+    assert not any(feed(shadow, 0.5, 1000, np.random.default_rng(0)))
+    assert shadow.state["usual_agreement"] is None
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    agreement = {"value": 0.99, "low": 0.98, "high": 0.995, "n": 500, "method": "wilson"}
+    return {"against_float": {"pictures": 500, "agreement": agreement} | changes}
+
+
+def test_a_profile_tells_what_is_usual() -> None:
+    assert usual_agreement({"against_float": None}) is None
+    found = usual_agreement(report())
+    assert found is not None
+    assert (found.value, found.n) == (0.99, 500)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pictures": 0},
+        {"pictures": None},
+        {"agreement": None},
+        {"agreement": {"value": 2, "low": 0, "high": 1}},
+        {"agreement": {"value": float("nan"), "low": 0, "high": 1}},
+        {"agreement": {"value": 0.9, "low": 0.95, "high": 0.5}},
+        {"agreement": "much"},
+    ],
+)
+def test_a_damaged_report_is_said(changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelLoadError, match="against_float"):
+        usual_agreement(report(**changes))

@@ -50,7 +50,7 @@ function showLead(stats) {
   }
   if (drift && head.kind !== "estimated") {
     const inside = drift.inside_calibrated_range && drift.estimated_top1 !== null;
-    rows.push(["estimated without labels", inside ? `${percent(drift.estimated_top1)} (${percent(drift.interval[0])} to ${percent(drift.interval[1])})` : "cannot tell"]);
+    rows.push(["estimated without labels", inside ? `${percent(drift.estimated_top1)} (${percent(drift.interval[0])} to ${percent(drift.interval[1])})` : drift.estimated_top1 === null ? "not known yet" : "cannot tell"]);
   }
   if (drift && drift.reference_top1 !== null) rows.push(["on the reference pictures", percent(drift.reference_top1)]);
   pairs(at("others"), rows);
@@ -110,24 +110,29 @@ function showMachine(stats) {
   pairs(at("machine"), rows);
 }
 
-function showDrift(drift) {
-  if (!drift) return;
+function showDrift(drift, shadow) {
+  if (!drift && !shadow) return;
   const place = at("drift");
   if (!place.dataset.built) {
     place.dataset.built = "1";
     place.replaceChildren(document.createElement("p"), document.createElement("dl"));
     place.children[1].className = "pairs";
   }
-  const alarms = drift.alarms || [], causes = drift.causes || [];
-  const name = (one) => (typeof one === "string" ? one : one.name || JSON.stringify(one));
+  const alarms = [...((drift && drift.alarms) || [])], rows = [];
+  if (shadow && shadow.apart) alarms.push("int8 and float agree on fewer frames than on the reference pictures");
+  if (drift) {
+    rows.push(["causes", (drift.causes || []).join(", ") || "none"]);
+    rows.push(["independent frames", drift.effective_samples === null ? "–" : drift.effective_samples.toFixed(0)]);
+    rows.push(["calibrated range", drift.estimated_top1 === null ? "not known yet" : drift.inside_calibrated_range ? "inside" : "outside: cannot tell"]);
+  } else rows.push(["monitor", "none: the model carries no drift profile"]);
+  if (shadow && shadow.recent_agreement !== null) {
+    const usual = shadow.usual_agreement === null ? "" : `, ${percent(shadow.usual_agreement)} on the reference pictures`;
+    rows.push(["int8 and float lately", `agree on ${percent(shadow.recent_agreement)} of the last ${Math.min(shadow.n, 200)} compared${usual}`]);
+  }
   place.children[0].className = alarms.length ? "alarm" : "";
-  const text = alarms.length ? alarms.map((one) => `Alarm: ${name(one)}`).join("\n") : "No alarm.";
+  const text = alarms.length ? alarms.map((one) => `Alarm: ${one}`).join("\n") : "No alarm.";
   if (place.children[0].textContent !== text) place.children[0].textContent = text;
-  pairs(place.children[1], [
-    ["causes", causes.map(name).join(", ") || "none"],
-    ["independent frames", drift.effective_samples === null ? "–" : drift.effective_samples.toFixed(0)],
-    ["calibrated range", drift.inside_calibrated_range === null ? "not known yet" : drift.inside_calibrated_range ? "inside" : "outside: cannot tell"],
-  ]);
+  pairs(place.children[1], rows);
 }
 
 function showState(source) {
@@ -142,7 +147,7 @@ function show(stats) {
   showLead(stats);
   showLatency(stats.latency_ms);
   showMachine(stats);
-  showDrift(stats.drift);
+  showDrift(stats.drift, stats.shadow);
   document.title = `${percent(stats.headline.value, 0)} · edgecv camera`;
 }
 
