@@ -1,12 +1,11 @@
-"""What ``edgecv camera`` costs beyond the model: CPU time per frame, memory, and whether memory grows.
+"""What ``edgecv camera`` costs beyond the model: CPU time per frame, and memory.
 
 - **Per frame**: CPU time of a pipeline with its page (nobody looks) less that of a bare loop that draws the same
   frames and classifies them, in alternating rounds; then with four viewers.
 - **Memory**: peak resident size of the command with MobileNetV2 int8 on LiteRT and its page, with video by OpenCV and
   with a folder of pictures. EDGECV_TEST_DATA names the folder with the model and the video.
-- **Soak**: the memory of the command over EDGECV_SOAK_S seconds (60; the issue's figure takes 1800).
 
-Run: ``pytest benchmarks/camera.py`` (three minutes).
+Whether memory grows is the business of ``camera_soak.py``. Run: ``pytest benchmarks/camera.py`` (two minutes).
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from record import Row
 from timing import paired
 
 from edgecv.camera import Pipeline, open_source
-from edgecv.camera.records import read_records
 from edgecv.camera.web import serve
 from edgecv.runtime import Runtime
 from edgecv.selftest.bundle import MODELS, load_bundle
@@ -167,30 +165,5 @@ def test_memory(ledger: Any, tmp_path: Path, name: str, source: str, bar: float)
             "MiB",
             bar,
             f"{record['frames_out']} frames",
-        )
-    )
-
-
-@pytest.mark.skipif(DATA is None, reason="EDGECV_TEST_DATA is not set")
-def test_soak(ledger: Any, tmp_path: Path) -> None:
-    seconds = float(os.environ.get("EDGECV_SOAK_S", "60"))
-    log = tmp_path / "log"
-    source = f"file:{DATA}/video/bottle-detection.mp4?rate=10"
-    command(source, tmp_path, "--duration", str(seconds), "--log", str(log))
-    samples = [record for record in read_records(log) if record["kind"] == "sample"]
-    curve = [round(record["rss_bytes"] / 2**20, 1) for record in samples]
-    # the first quarter fills what is bounded: rings, history, caches of the engine
-    start, end = curve[len(curve) // 4], curve[-1]
-    ledger.add(
-        Row(
-            f"growth of memory over the last three quarters of {seconds:g} s",
-            end - start,
-            "MiB",
-            2.0,
-            "MiB at tenths of the time: "
-            + ", ".join(
-                f"{curve[min(len(curve) - 1, k * len(curve) // 10)]:.0f}" for k in range(11)
-            ),
-            {"start_mib": start, "end_mib": end},
         )
     )

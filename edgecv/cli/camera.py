@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import click
 
 from edgecv.cli.evaluating import refuse_existing
 from edgecv.cli.options import backend_option, labels_option, preprocess_option, threads_option
+from edgecv.cli.surroundings import Wanted, surround
 from edgecv.errors import GateError, InputError, InvalidMeasurementError
 
 if TYPE_CHECKING:
@@ -28,21 +28,6 @@ __all__ = ["command"]
 _VIEWS = ("web", "terminal", "window", "none")
 #: Engine → kind of the shipped file that it runs; every other one gets the TFLite file.
 _SHIPPED = {"openvino": "openvino", "onnxruntime": "onnx"}
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """The options that belong to what surrounds the pipeline."""
-
-    view: str
-    host: str
-    port: int
-    token: str | None
-    log: Path | None
-    log_mb: float
-    keep: Path | None
-    keep_mb: float
-    keep_below: float
 
 
 @click.command(name="camera")
@@ -141,6 +126,34 @@ class _Wanted:
     show_default=True,
     help="An answer with a lower score is uncertain.",
 )
+@click.option(
+    "--audit",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep frames drawn by chance for people to label (edgecv drift label DIR --page): the accuracy in"
+    " the field. A DIR of an earlier run with the same model is gone on with. Off by default.",
+)
+@click.option(
+    "--audit-frames",
+    type=click.IntRange(2, 10_000),
+    default=200,
+    show_default=True,
+    help="Frames kept by chance; half as many further ones of which the model was unsure.",
+)
+@click.option(
+    "--audit-mb",
+    type=click.FloatRange(0.1),
+    default=200.0,
+    show_default=True,
+    help="Most that the pictures of --audit hold, in MB; beyond it fewer are kept.",
+)
+@click.option(
+    "--audit-every",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Draw from one frame in so many seconds (0: from every frame). Default: one per scene where the"
+    " source knows its scenes, else as the drift monitor samples, else 5.",
+)
 @click.option("--fail-on-drift", is_flag=True, help="Exit code 1 when a drift alarm was raised.")
 @labels_option
 @preprocess_option
@@ -196,21 +209,22 @@ def command(
     from edgecv.camera.monitor import monitor_of, shipped_monitor
     from edgecv.camera.systemd import Watchdog
 
-    wanted = _Wanted(**around)
+    wanted = Wanted(**around)
     with ExitStack() as stack:
         runtime = stack.enter_context(_open(model, backend, threads, labels, preprocess))
         reference = None
         if float_path is not None:
             reference = stack.enter_context(_open(float_path, "auto", threads, labels, preprocess))
+        monitor = shipped_monitor() if model is None else monitor_of(runtime.info.manifest)
         pipeline = Pipeline(
             open_source(source, runtime.info.labels),
             runtime,
             reference=reference,
-            monitor=shipped_monitor() if model is None else monitor_of(runtime.info.manifest),
+            monitor=monitor,
             options=PipelineOptions(loop=loop, reference_every=float_every),
             on_tick=Watchdog(),
         )
-        _surround(pipeline, wanted, stack)
+        surround(pipeline, wanted, monitor, stack)
         interrupted = stack.enter_context(_stopped_by_signals(pipeline))
         record = pipeline.run(frames=frames, seconds=duration)
     if summary is not None:
@@ -262,40 +276,6 @@ def _first_engine() -> str:
         if any(find_spec(module) for module in modules):
             return name
     return "litert"  # whose absence is said with the command that adds it
-
-
-def _surround(pipeline: Pipeline, wanted: _Wanted, stack: ExitStack) -> None:
-    """Records and a view around the pipeline; they end with *stack*."""
-    if wanted.log is not None:
-        from edgecv.camera.records import Recorder
-
-        recorder = Recorder(wanted.log, pipeline, most_bytes=round(wanted.log_mb * 1e6))
-        pipeline.add(stack.enter_context(recorder))
-    if wanted.keep is not None:
-        from edgecv.camera.keep import Keeper
-
-        pipeline.add(
-            Keeper(
-                wanted.keep,
-                pipeline,
-                below=wanted.keep_below,
-                most_bytes=round(wanted.keep_mb * 1e6),
-            )
-        )
-    if wanted.view == "web":
-        from edgecv.camera.web import serve
-
-        page = stack.enter_context(serve(pipeline, wanted.host, wanted.port, wanted.token))
-        pipeline.add(page)
-        click.echo(f"{page.url}", err=True)
-    elif wanted.view == "terminal":
-        from edgecv.camera.terminal import TerminalView
-
-        pipeline.add(stack.enter_context(TerminalView(pipeline)))
-    elif wanted.view == "window":
-        from edgecv.camera.window import WindowView
-
-        pipeline.add(stack.enter_context(WindowView(pipeline)))
 
 
 @contextlib.contextmanager

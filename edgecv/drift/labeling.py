@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecv.artifact import write_atomically
-from edgecv.drift.audit import INDEX, SCHEMA
-from edgecv.drift.numbers import Reader
+from edgecv.drift.audit_index import Row, Stratum, read_index
 from edgecv.drift.profile import DriftProfile, FieldAudit
 from edgecv.drift.quality import quality
 from edgecv.drift.window import Window, features
-from edgecv.errors import EdgecvError, InputError, ModelLoadError
+from edgecv.errors import EdgecvError, InputError
 from edgecv.stats.estimate import Estimate
 from edgecv.stats.rates import wilson
 
-__all__ = ["LABELS", "Audited", "Frame", "read_audit", "recalibrated", "weighted_accuracy"]
+__all__ = [
+    "LABELS",
+    "NONE",
+    "Audited",
+    "Frame",
+    "accuracy",
+    "read_audit",
+    "recalibrated",
+    "weighted_accuracy",
+]
 
 LABELS: Final = "labels.json"
 #: Label of a frame that shows none of the classes: the model cannot be right.
 NONE: Final = "(none)"
 #: Labeled frames from which on the estimate is corrected, and those that weigh as much as no correction.
 _LEAST, _PRIOR = 30, 100.0
+_MOST_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,11 @@ class Frame:
     inclusion: float
     stratum: str
 
+    @property
+    def number(self) -> int:
+        """Of the picture: it never changes and is never given again."""
+        return int(Path(self.file).stem)
+
 
 @dataclass(frozen=True)
 class Audited:
@@ -60,6 +75,7 @@ class Audited:
         labels: Names of the classes.
         frames: In the order of the index.
         given: File → name of the class, or ``"(none)"``.
+        offered: Stratum → frames of which it was drawn.
     """
 
     folder: Path
@@ -67,12 +83,39 @@ class Audited:
     labels: tuple[str, ...]
     frames: tuple[Frame, ...]
     given: Mapping[str, str]
+    offered: Mapping[str, int]
 
-    def label(self, file: str, name: str) -> Audited:
-        """The same with one more label, which is on disk before this returns."""
-        given = {**self.given, file: name}
-        write_atomically(self.folder / LABELS, json.dumps(given, indent=1).encode())
-        return replace(self, given=given)
+    @property
+    def waiting(self) -> tuple[Frame, ...]:
+        """Frames without a label, in an order that has nothing to do with time or confidence.
+
+        Whoever stops early has then labeled a random part of all. The order stays the same from call to call.
+        """
+        without = (frame for frame in self.frames if frame.file not in self.given)
+        return tuple(sorted(without, key=lambda f: hashlib.sha256(f.file.encode()).digest()))
+
+    @property
+    def labeled(self) -> tuple[Frame, ...]:
+        """Frames with a label."""
+        return tuple(frame for frame in self.frames if frame.file in self.given)
+
+    def label(self, file: str, name: str | None) -> Audited:
+        """The same with one more label, which is on disk before this returns.
+
+        Args:
+            file: Of a frame.
+            name: A class, ``"(none)"``, or None to take the frame's label away.
+
+        Raises:
+            InputError: What is on disk meanwhile are no labels.
+            OSError: The folder cannot be written; the labels are as they were.
+        """
+        # somebody else may have labeled meanwhile, at another screen
+        given = {**_read_labels(self.folder), file: name}
+        kept = {key: value for key, value in given.items() if value is not None}
+        write_atomically(self.folder / LABELS, json.dumps(kept, indent=1).encode())
+        names = {frame.file for frame in self.frames}
+        return replace(self, given={k: v for k, v in kept.items() if k in names})
 
 
 def read_audit(folder: Path) -> Audited:
@@ -81,64 +124,32 @@ def read_audit(folder: Path) -> Audited:
     Raises:
         InputError: No such folder, or a damaged index.
     """
-    index = _json(folder / INDEX)
-    try:
-        top = Reader(index)
-        if top.text("schema") != SCHEMA:
-            raise InputError(
-                f"'{folder / INDEX}' is of kind {top.text('schema')!r}", cure=f"Give a {SCHEMA}."
-            )
-        identity = top.text("identity")
-        labels = tuple(str(name) for name in _list(index, "labels"))
-        if len(labels) < 2:
-            raise InputError(f"'{folder / INDEX}' names no classes", cure="Let a camera fill one.")
-        frames = tuple(_frame(Reader(row), len(labels)) for row in _list(index, "frames"))
-    except ModelLoadError as error:
-        reason = error.what.removeprefix("its drift profile is damaged: ")
-        raise InputError(
-            f"'{folder / INDEX}' is damaged: {reason}", cure="Let the camera fill a new folder."
-        ) from error
-    given = _json(folder / LABELS) if (folder / LABELS).exists() else {}
-    if not isinstance(given, dict) or not all(isinstance(v, str) for v in given.values()):
-        raise InputError(f"'{folder / LABELS}' holds no labels", cure="Remove it.")
+    index = read_index(folder)
+    frames = tuple(_frame(row, index.strata[row.stratum], len(index.labels)) for row in index.rows)
     names = {frame.file for frame in frames}
-    return Audited(folder, identity, labels, frames, {k: v for k, v in given.items() if k in names})
+    given = {file: name for file, name in _read_labels(folder).items() if file in names}
+    offered = {name: stratum.offered for name, stratum in index.strata.items()}
+    return Audited(folder, index.identity, index.labels, frames, given, offered)
 
 
-def _json(path: Path) -> Any:
+def _read_labels(folder: Path) -> dict[str, str]:
+    path = folder / LABELS
     try:
-        return json.loads(path.read_bytes())
+        if not path.exists():
+            return {}
+        given = json.loads(path.read_bytes()) if path.stat().st_size < _MOST_BYTES else None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"'{path}' cannot be read: {error}",
-            cure="Name a folder that an audit has filled (edgecv.drift.AuditSampler).",
-        ) from error
+        raise InputError(f"'{path}' cannot be read: {error}", cure="Remove it.") from error
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
+        raise InputError(f"'{path}' holds no labels", cure="Remove it.")
+    return given
 
 
-def _list(values: Any, key: str) -> list[Any]:
-    found = Reader(values).take(key)
-    if not isinstance(found, list):
-        raise InputError(f"{key} is no list", cure="Let the camera fill a new folder.")
-    return found
-
-
-def _frame(row: Reader, classes: int) -> Frame:
-    file = row.text("file")
-    if Path(file).name != file or file.startswith("."):
-        # a path that leads out of the folder is none of ours
-        raise InputError(
-            f"the audit names the file {file!r}", cure="Let the camera fill a new one."
-        )
-    pairs = row.array("probabilities", (None, 2), low=0.0, high=max(classes - 1, 1.001))
+def _frame(row: Row, stratum: Stratum, classes: int) -> Frame:
     probabilities = np.zeros(classes)
-    probabilities[pairs[:, 0].astype(np.int64)] = np.minimum(pairs[:, 1], 1.0)
-    return Frame(
-        file,
-        row.integer("answer", 0, classes - 1),
-        probabilities,
-        row.number("inclusion", 1e-12, 1.0),
-        row.text("stratum"),
-    )
+    for index, value in row.scores:
+        probabilities[index] = value
+    return Frame(row.file, row.answer, probabilities, stratum.chance, row.stratum)
 
 
 def weighted_accuracy(right: npt.ArrayLike, inclusion: npt.ArrayLike) -> Estimate:
@@ -168,11 +179,31 @@ def weighted_accuracy(right: npt.ArrayLike, inclusion: npt.ArrayLike) -> Estimat
     return replace(interval, n=len(hits), method="Hajek, Wilson with the effective sample size")
 
 
+def _inclusion(audited: Audited, frames: tuple[Frame, ...]) -> list[float]:
+    """Chance of each labeled frame of having been kept *and* labeled.
+
+    Of the frames of a stratum some may wait for a label still. Without that factor the stratum with more labels
+    would count for more than its share of the stream.
+    """
+    labeled = {name: sum(f.stratum == name for f in frames) for name in audited.offered}
+    return [min(1.0, labeled[f.stratum] / audited.offered[f.stratum]) for f in frames]
+
+
 def accuracy(audited: Audited) -> Estimate:
-    """:func:`weighted_accuracy` of the labels given so far."""
-    frames = [f for f in audited.frames if f.file in audited.given]
+    """:func:`weighted_accuracy` of the labels given so far.
+
+    While a stratum (see :class:`Frame`) has no label at all, the interval leaves room for whatever it may hold.
+
+    Raises:
+        InputError: Nothing is labeled.
+    """
+    frames = audited.labeled
     right = [audited.labels[f.answer] == audited.given[f.file] for f in frames]
-    return weighted_accuracy(right, [f.inclusion for f in frames])
+    found = weighted_accuracy(right, _inclusion(audited, frames))
+    seen = {frame.stratum for frame in frames}
+    total = sum(audited.offered.values())
+    unseen = sum(count for name, count in audited.offered.items() if name not in seen) / total
+    return replace(found, low=(1 - unseen) * found.low, high=(1 - unseen) * found.high + unseen)
 
 
 def recalibrated(profile: DriftProfile, audited: Audited) -> DriftProfile:
@@ -185,7 +216,7 @@ def recalibrated(profile: DriftProfile, audited: Audited) -> DriftProfile:
     """
     from edgecv.preprocess import load_rgb
 
-    frames = [f for f in audited.frames if f.file in audited.given]
+    frames = audited.labeled
     if audited.identity != profile.identity:
         raise InputError(
             f"'{audited.folder}' holds frames of another model ({audited.identity[:19]}…)",
@@ -197,7 +228,7 @@ def recalibrated(profile: DriftProfile, audited: Audited) -> DriftProfile:
             cure=f"Label at least {_LEAST}: edgecv drift label {audited.folder}",
         )
     window = Window(profile.classes)
-    for frame in frames:
+    for frame, inclusion in zip(frames, _inclusion(audited, frames), strict=True):
         try:
             pixels = load_rgb(audited.folder / frame.file)
         except EdgecvError as error:
@@ -205,7 +236,7 @@ def recalibrated(profile: DriftProfile, audited: Audited) -> DriftProfile:
                 error.what, cure="Remove the frame's entry, or label again."
             ) from error
         answer = profile.calibrator.answer(frame.probabilities)
-        window.add(answer, quality(pixels), 1 / frame.inclusion)
+        window.add(answer, quality(pixels), 1 / inclusion)
     found = accuracy(audited)
     estimated = profile.estimator.point(features(window, profile.reference))
     effective = len(frames) / (len(frames) + _PRIOR)

@@ -1,111 +1,119 @@
-"""A quality check whose accuracy is known: a part of the answers is labeled by a person, the rest is not.
+"""A quality check whose accuracy is known: a person labels frames that were drawn by chance.
 
-    python quality_check.py run --model parts.tflite --source usb:0 --audit audit --share 0.02
-    python quality_check.py judge audit
-    python quality_check.py run --source synth: --audit audit --share 0.1 --seconds 10
+    python quality_check.py run --model parts.tflite --source usb:0 --audit audit
+    edgecv drift label audit --page
+    python quality_check.py judge audit --at-least 0.95
+    python quality_check.py run --source synth: --audit audit --seconds 10
 
-"run" puts a random share of the frames into a folder, with a table of the model's answers. A person fills the
-column "label" (or leaves it empty). "judge" says how accurate the model is on them, with a 95 % interval. The frames
-were chosen by chance, at most one per scene, so that the figure holds for everything that passed the camera; what a
-model is sure of is no proof of anything. With `synth:`, which knows what it shows, the table is filled already.
+"run" classifies and counts; of what passed, frames are drawn into a folder (edgecv.drift.AuditSampler): some by
+chance, some of which the model was unsure. A run that is started anew goes on with the folder. The person does not
+see what the model said. "judge" weighs each label by its frame's chance of having been drawn, so that the figure
+holds for everything that passed the camera, and has exit code 1 where the interval reaches below --at-least. It
+cannot say what passed before the first run, and a person's mistakes count as the model's.
 """
 
 import argparse
-import csv
-import random
+import collections
+import sys
+import time
 from pathlib import Path
 
 from edgecv import Runtime
 from edgecv.camera import Answer, Pipeline, open_source
-from edgecv.camera.jpeg import encode
+from edgecv.camera.auditing import identity_of
+from edgecv.drift import AuditSampler
+from edgecv.drift.audit import AuditOptions
+from edgecv.drift.labeling import accuracy, read_audit
 from edgecv.selftest import load_bundle
-from edgecv.stats import wilson
-
-COLUMNS = ("file", "answer", "score", "label")
 
 
-class Audit:
-    """A sink that keeps a random share of the frames, at most *most* of them."""
+class Check:
+    """A sink that counts what passed, and offers one frame per part to the audit."""
 
-    def __init__(
-        self, folder: Path, share: float, *, apart_s: float = 1.0, most: int = 2000, seed: int = 0
-    ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._share, self._apart_s, self._most = folder, share, apart_s, most
-        self._random = random.Random(seed)
-        self._table = folder / "audit.csv"
-        self.kept = len(read(self._table))
+    def __init__(self, audit: AuditSampler, apart_s: float) -> None:
+        self._audit, self._apart_s = audit, apart_s
         self._scene: object = None
-        if not self._table.exists():
-            self._append(COLUMNS)
+        self.passed: collections.Counter[str] = collections.Counter()
 
     def take(self, answer: Answer) -> None:
-        shot, top = answer.frame.shot, answer.classification.top
-        scene = (
-            shot.scene
-            if shot.scene is not None
-            else int(answer.frame.came_ns / 1e9 / self._apart_s)
-        )
+        shot, given = answer.frame.shot, answer.classification
+        # frames of one part are alike, and would only look like more evidence
+        scene = shot.scene if shot.scene is not None else answer.frame.number
+        if shot.scene is None and self._apart_s:
+            scene = int(answer.frame.came_ns / 1e9 / self._apart_s)
         if scene == self._scene:
             return
-        # one draw per scene: frames of a scene are alike, and would only look like more evidence
         self._scene = scene
-        if self.kept >= self._most or self._random.random() >= self._share:
-            return
-        name = f"{self.kept:06d}.jpg"
-        (self._folder / name).write_bytes(encode(shot.pixels, quality=92))
-        self._append((name, top.label, f"{top.score:.4f}", shot.label or ""))
-        self.kept += 1
-
-    def _append(self, row: tuple[str, ...]) -> None:
-        with self._table.open("a", newline="") as file:
-            csv.writer(file).writerow(row)
+        self.passed[given.top.label] += 1
+        try:
+            self._audit.offer(given.probs.data, shot.pixels, time.time())
+        except OSError as error:
+            print(f"the audit keeps nothing: {error.strerror}", file=sys.stderr)
 
 
-def read(table: Path) -> list[dict[str, str]]:
-    """The rows of an audit."""
-    if not table.exists():
-        return []
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
+def run(words: argparse.Namespace) -> None:
+    """Classify until the source ends."""
+    model = words.model or load_bundle().files["digits.int8.tflite"]
+    with Runtime(model, labels=words.labels, preprocess=words.preprocess) as runtime:
+        info = runtime.info
+        options = AuditOptions(by_chance=words.frames, unsure=words.frames // 2)
+        with AuditSampler(words.audit, info.labels, identity_of(runtime), options) as audit:
+            check = Check(audit, words.apart)
+            source = open_source(words.source, info.labels)
+            Pipeline(source, runtime, sinks=[check]).run(seconds=words.seconds)
+            kept = audit.kept
+    counts = ", ".join(f"{count} {name}" for name, count in check.passed.most_common(5))
+    print(f"{check.passed.total()} parts passed ({counts} …)")
+    print(f"{kept} frames in {words.audit}; label them: edgecv drift label {words.audit} --page")
 
 
-def judge(folder: Path) -> None:
-    """Print the accuracy on what was labeled, and what was taken for what."""
-    rows = [row for row in read(folder / "audit.csv") if row["label"].strip()]
-    if not rows:
-        raise SystemExit(f"no row of '{folder / 'audit.csv'}' has a label yet")
-    wrong = [row for row in rows if row["answer"] != row["label"].strip()]
-    found = wilson(len(rows) - len(wrong), len(rows))
+def judge(folder: Path, at_least: float | None) -> None:
+    """Print the accuracy that the labels give, and what was taken for what."""
+    audited = read_audit(folder)
+    if not audited.given:
+        raise SystemExit(
+            f"no frame has a label yet; label some: edgecv drift label {folder} --page"
+        )
+    found = accuracy(audited)
     print(
-        f"accuracy {found.value:.1%} (95 % interval {found.low:.1%} to {found.high:.1%}), {found.n} labeled frames"
+        f"accuracy {found.value:.1%} (95 % interval {found.low:.1%} to {found.high:.1%}),"
+        f" {found.n} labels of {sum(audited.offered.values())} parts"
     )
-    for row in wrong:
-        print(f"  {row['file']}: {row['label']} was taken for {row['answer']} ({row['score']})")
+    for frame in audited.labeled:
+        said, label = audited.labels[frame.answer], audited.given[frame.file]
+        if said != label:
+            print(f"  {frame.file}: {label} was taken for {said}")
+    if at_least is not None and found.low < at_least:
+        print(f"not shown to be at least {at_least:.1%}: the interval reaches below")
+        raise SystemExit(1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A quality check with an audit.")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="classify, and keep a random share")
-    run.add_argument("--model", help="default: the digits model that comes with edgecv")
-    run.add_argument("--source", default="synth:")
-    run.add_argument("--audit", type=Path, default=Path("audit"))
-    run.add_argument("--share", type=float, default=0.02)
-    run.add_argument("--seconds", type=float)
-    commands.add_parser("judge", help="say how accurate it is").add_argument("audit", type=Path)
+    runs = commands.add_parser("run", help="classify, and keep frames for a person")
+    runs.add_argument("--model", help="default: the digits model that comes with edgecv")
+    runs.add_argument("--labels", help="names of the classes, where the file has none")
+    runs.add_argument(
+        "--preprocess", help="raw, unit, signed or imagenet, where the file does not say"
+    )
+    runs.add_argument("--source", default="synth:")
+    runs.add_argument("--audit", type=Path, default=Path("audit"))
+    runs.add_argument(
+        "--frames", type=int, default=200, help="kept by chance; half as many unsure ones"
+    )
+    runs.add_argument(
+        "--apart", type=float, default=1.0, help="seconds per part; 0: each frame is one"
+    )
+    runs.add_argument("--seconds", type=float)
+    judges = commands.add_parser("judge", help="say how accurate it is")
+    judges.add_argument("audit", type=Path)
+    judges.add_argument("--at-least", type=float, help="accuracy that has to be shown, e.g. 0.95")
     words = parser.parse_args()
     if words.command == "judge":
-        judge(words.audit)
-        return
-    with Runtime(words.model or load_bundle().files["digits.int8.tflite"]) as runtime:
-        audit = Audit(words.audit, words.share)
-        Pipeline(open_source(words.source, runtime.info.labels), runtime, sinks=[audit]).run(
-            seconds=words.seconds
-        )
-    print(
-        f"{audit.kept} frames in {words.audit}; fill the column 'label' of audit.csv, then: judge {words.audit}"
-    )
+        judge(words.audit, words.at_least)
+    else:
+        run(words)
 
 
 if __name__ == "__main__":

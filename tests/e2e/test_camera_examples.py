@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -17,12 +19,16 @@ import numpy as np
 import pytest
 import yaml
 from camera_parts import shipped_runtime
+from click.testing import CliRunner
 from PIL import Image
 
 from edgecv.camera import SCHEMES, Pipeline, open_source
 from edgecv.camera.sources.faults import FAULTS, STREAM_FAULTS
 from edgecv.camera.web.metrics import Metrics
 from edgecv.cli import cli
+from edgecv.drift.labeling import read_audit
+from edgecv.preprocess import load_rgb
+from edgecv.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "camera"
@@ -54,7 +60,9 @@ def test_the_documentation_shows_the_source_of_ones_own_in_forty_lines(tmp_path:
     assert lines[-1] == "20 answers, accuracy 100%"
 
 
-def test_the_doorbell_rings_once_per_visit(tmp_path: Path) -> None:
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """Its address, and what it was told."""
     got: list[dict[str, object]] = []
 
     class Hook(BaseHTTPRequestHandler):
@@ -70,14 +78,32 @@ def test_the_doorbell_rings_once_per_visit(tmp_path: Path) -> None:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        said = run(
-            "doorbell.py", "--source", "synth:?rate=0&frames=1500&hold=20", "--label", "zero",
-            "--webhook", f"http://127.0.0.1:{server.server_port}/door", cwd=tmp_path,
-        )  # fmt: skip
+        yield f"http://127.0.0.1:{server.server_port}/door", got
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["doorbell.py"], ["people_counter.py"], ["quality_check.py"], ["quality_check.py", "run"],
+        ["quality_check.py", "judge"],
+    ],
+)  # fmt: skip
+def test_every_example_explains_itself(words: list[str], tmp_path: Path) -> None:
+    assert "usage: " in run(*words, "--help", cwd=tmp_path)
+    assert len((EXAMPLES / words[0]).read_text(encoding="utf-8").splitlines()) <= 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doorbell_rings_once_per_visit(tmp_path: Path) -> None:
+    with webhook() as (address, got):
+        said = run(
+            "doorbell.py", "--source", "synth:?rate=0&frames=1500&hold=20", "--label", "zero",
+            "--webhook", address, cwd=tmp_path,
+        )  # fmt: skip
     source = open_source("synth:?rate=0&frames=1500&hold=20")
     source.open()
     scenes: dict[int, str] = {}
@@ -91,6 +117,33 @@ def test_the_doorbell_rings_once_per_visit(tmp_path: Path) -> None:
     # short scenes do not ring, and two in a row are one visit
     assert visits / 2 <= len(got) <= visits
     assert {event["label"] for event in got} == {"zero"}
+
+
+def test_the_doorbell_sees_a_bottle_come_twice(outside_data: Path, tmp_path: Path) -> None:
+    models = outside_data / "models"
+    with webhook() as (address, got):
+        said = run(
+            "doorbell.py", "--model", str(models / "mobilenet_v2_1.0_224_quant.tflite"),
+            "--labels", str(models / "imagenet_labels.txt"), "--preprocess", "signed",
+            "--source", f"file:{outside_data / 'video' / 'bottle-detection.mp4'}?rate=1000",
+            "--label", "water bottle", "--webhook", address, cwd=tmp_path,
+        )  # fmt: skip
+    # it stands there, is taken away, and stands there again
+    assert said == "rang 2 times\n"
+    assert [event["label"] for event in got] == ["water bottle"] * 2
+
+
+def test_a_class_that_the_model_has_not_is_said(tmp_path: Path) -> None:
+    for name, rest in (
+        ("doorbell.py", ["--webhook", "http://127.0.0.1:9/"]),
+        ("people_counter.py", []),
+    ):
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / name), "--source", "synth:", "--label", "person", *rest],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "the model has no class 'person'; it has eight-blue" in done.stderr
 
 
 def test_a_webhook_that_is_not_there_stops_nothing(tmp_path: Path) -> None:
@@ -130,19 +183,92 @@ def test_people_are_counted_with_their_own_model(outside_data: Path, tmp_path: P
     assert re.match(r"2 visits in \d+ s; visits.csv", said), said
 
 
+def label_all(folder: Path, truth: dict[bytes, str], *words: str) -> str:
+    """As a person would in the terminal, who knows what every frame shows."""
+    audited = read_audit(folder)
+    names = [truth[load_rgb(folder / frame.file).tobytes()] for frame in audited.waiting]
+    typed = [str(audited.labels.index(name)) for name in names]
+    result = CliRunner().invoke(
+        cli, ["drift", "label", str(folder), *words], input="\n".join(typed) + "\n"
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
 def test_the_quality_check_knows_its_accuracy(tmp_path: Path) -> None:
-    run(
-        "quality_check.py", "run", "--source", "synth:?rate=0&frames=1200&hold=4", "--audit", "audit",
-        "--share", "0.3", cwd=tmp_path,
+    streams = [f"synth:?rate=0&frames=900&hold=2&seed={seed}&noise=500-@3" for seed in (1, 2)]
+    for stream in streams:
+        # the second run goes on with the folder of the first
+        said = run(
+            "quality_check.py", "run", "--source", stream, "--audit", "audit", "--frames", "80",
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert "edgecv drift label audit --page" in said
+    truth, right, scene = {}, [], None
+    with shipped_runtime() as runtime:
+        for stream in streams:
+            source = open_source(stream, runtime.info.labels)
+            source.open()
+            while (raw := source.grab()) is not None:
+                shot = source.decode(raw)
+                truth[shot.pixels.tobytes()] = str(shot.label)
+                if shot.scene != scene:
+                    scene = shot.scene
+                    right.append(runtime.classify(shot.pixels).top.label == shot.label)
+    none = subprocess.run(
+        [sys.executable, str(EXAMPLES / "quality_check.py"), "judge", "audit"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    table = table_of(tmp_path / "audit" / "audit.csv")
-    assert 50 <= len(table) <= 140
-    assert all((tmp_path / "audit" / row["file"]).stat().st_size > 500 for row in table)
+    assert none.returncode == 1
+    assert "no frame has a label yet" in none.stderr
+    by_command = label_all(tmp_path / "audit", truth)
     said = run("quality_check.py", "judge", "audit", cwd=tmp_path)
-    right = sum(row["answer"] == row["label"] for row in table)
-    assert f"accuracy {right / len(table):.1%} (95 % interval" in said
-    assert f"{len(table)} labeled frames" in said
-    assert said.count("was taken for") == len(table) - right
+    found = re.match(
+        r"accuracy ([\d.]+)% \(95 % interval ([\d.]+)% to ([\d.]+)%\), (\d+) labels of (\d+) parts",
+        said,
+    )
+    assert found is not None, said
+    assert f"{float(found[1]):.1f}" in by_command
+    assert int(found[5]) == len(right)
+    accuracy = 100 * sum(right) / len(right)
+    assert accuracy < 90
+    assert float(found[2]) <= accuracy <= float(found[3])
+    audited = read_audit(tmp_path / "audit")
+    wrong = sum(audited.labels[f.answer] != audited.given[f.file] for f in audited.frames)
+    assert said.count("was taken for") == wrong > 0
+    strict = [sys.executable, str(EXAMPLES / "quality_check.py"), "judge", "audit", "--at-least"]
+    codes = [
+        subprocess.run([*strict, least], cwd=tmp_path, capture_output=True, check=False).returncode
+        for least in ("0.2", "0.99")
+    ]
+    assert codes == [0, 1]
+
+
+def test_the_quality_check_on_photographs(outside_data: Path, tmp_path: Path) -> None:
+    """ResNet-8 of MLPerf Tiny on CIFAR-10: its accuracy on all 1,200 pictures from 100 to 150 labels."""
+    pictures = outside_data / "datasets" / "cifar10_jpg" / "test"
+    model = outside_data / "models" / "pretrainedResnet_quant.tflite"
+    names = sorted(path.name for path in pictures.iterdir() if path.is_dir())
+    (tmp_path / "labels.txt").write_text("\n".join(names) + "\n")
+    run(
+        "quality_check.py", "run", "--model", str(model), "--labels", "labels.txt", "--preprocess", "raw",
+        "--source", f"dir:{pictures}?rate=1000", "--apart", "0", "--frames", "100", "--audit", "audit", cwd=tmp_path,
+    )  # fmt: skip
+    truth, right = {}, []
+    with Runtime(model, labels=names, preprocess="raw") as runtime:
+        source = open_source(f"dir:{pictures}", runtime.info.labels)
+        source.open()
+        while (raw := source.grab()) is not None:
+            shot = source.decode(raw)
+            truth[shot.pixels.tobytes()] = str(shot.label)
+            right.append(runtime.classify(shot.pixels).top.label == shot.label)
+    label_all(tmp_path / "audit", truth)
+    said = run("quality_check.py", "judge", "audit", cwd=tmp_path)
+    found = re.match(r"accuracy ([\d.]+)% \(95 % interval ([\d.]+)% to ([\d.]+)%\), (\d+)", said)
+    assert found is not None, said
+    assert 100 <= int(found[4]) <= 150
+    assert float(found[2]) <= 100 * sum(right) / len(right) <= float(found[3])
+    assert float(found[3]) - float(found[2]) < 20
 
 
 def test_the_documentation_names_every_source_fault_field_and_option() -> None:
@@ -155,9 +281,14 @@ def test_the_documentation_names_every_source_fault_field_and_option() -> None:
     command = cli.get_command(click.Context(cli), "camera")
     assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}
-    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--user", "--now", "--data"}
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {
+        "--user",
+        "--now",
+        "--data",
+        "--page",
+    }
     assert used <= known, used - known
-    assert {"--source", "--float", "--summary", "--keep", "--log", "--token"} <= used
+    assert {"--source", "--float", "--summary", "--keep", "--log", "--token", "--audit"} <= used
 
 
 @pytest.fixture(scope="module")

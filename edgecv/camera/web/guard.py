@@ -5,6 +5,7 @@ Pure ASGI, so that it costs little and works for streams.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import html
@@ -12,7 +13,7 @@ import ipaddress
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -41,9 +42,11 @@ HEADERS: Final = (
 )
 #: Addresses whose rates are kept.
 _ADDRESSES: Final = 1024
+#: A body that was announced has to be there after this time.
+_BODY_S: Final = 3.0
 _ASK: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>edgecv camera</title>
-<link rel="stylesheet" href="/style.css"><main class="ask"><h1>edgecv camera</h1><p role="alert">{says}</p>
+<meta name="viewport" content="width=device-width"><title>{title}</title>
+<link rel="stylesheet" href="/style.css"><main class="ask"><h1>{title}</h1><p role="alert">{says}</p>
 <form action="/" method="get"><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <button>Open</button></form></main></html>
@@ -132,6 +135,10 @@ class Guard:
         token: Word that is asked for, or None.
         requests: Rate of requests per address.
         guesses: Rate of wrong tokens per address.
+        posts: Path → largest body in bytes, for those that take one; everything else is GET. Such a request has
+            to be JSON that a page of this very host sends.
+        title: Of the page that asks for the token.
+        body_s: Seconds that a body may take.
     """
 
     def __init__(
@@ -143,6 +150,9 @@ class Guard:
         token: str | None,
         requests: Bucket | None = None,
         guesses: Bucket | None = None,
+        posts: Mapping[str, int] | None = None,
+        title: str = "edgecv camera",
+        body_s: float = _BODY_S,
     ) -> None:
         self._app, self._bound = app, bound
         self._token = None if token is None else token.encode()
@@ -150,6 +160,7 @@ class Guard:
         self._cookie = "" if token is None else _derived(token)
         self._requests = requests or Bucket(120, 20)
         self._guesses = guesses or Bucket(10, 1 / 6)
+        self._posts, self._title, self._body_s = dict(posts or {}), title, body_s
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -157,6 +168,9 @@ class Guard:
             return
         send = _with_headers(send)
         refusal = self._refusal(scope)
+        if refusal is None and scope["method"] == "POST":
+            body = await self._body(receive, self._posts[scope["path"]])
+            receive, refusal = _replayed(body or b"", receive), None if body is not None else _LATE
         if refusal is None:
             await self._app(scope, receive, send)
         else:
@@ -173,13 +187,48 @@ class Guard:
             return _plain(429, "Too many requests.", (b"retry-after", b"5"))
         if len(hosts) != 1 or not host_allowed(hosts[0].decode("latin-1"), self._bound):
             return _plain(421, "This is not the host that you asked for.")
-        if scope["method"] not in ("GET", "HEAD"):
-            return _plain(405, "Only GET and HEAD.", (b"allow", b"GET, HEAD"), _CLOSE)
-        if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
-            return _plain(413, "Requests have no body here.", _CLOSE)
-        if self._token is None or scope["path"] in ("/healthz", "/style.css"):
-            return None
+        refuse = self._refuse_post if scope["path"] in self._posts else _refuse_get
+        refusal = refuse(scope, headers)
+        if refusal or self._token is None or scope["path"] in ("/healthz", "/style.css"):
+            return refusal
         return self._check_token(scope, headers, address)
+
+    def _refuse_post(
+        self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes]
+    ) -> _Answer | None:
+        """Only what a page of ours sends: a form of another site has another origin, and cannot send JSON."""
+        if scope["method"] != "POST":
+            return _plain(405, "Only POST.", (b"allow", b"POST"), _CLOSE)
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        if origins not in ([b"http://" + headers[b"host"]], [b"https://" + headers[b"host"]]):
+            return _plain(403, "Only this page's own requests.", _CLOSE)
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            return _plain(415, "Only application/json.", _CLOSE)
+        length = headers.get(b"content-length", b"")
+        if b"transfer-encoding" in headers or not length.isdigit():
+            return _plain(411, "The length of the body has to be said.", _CLOSE)
+        most = self._posts[scope["path"]]
+        if len(length) > 9 or int(length) > most:
+            return _plain(413, f"At most {most} bytes.", _CLOSE)
+        return None
+
+    async def _body(self, receive: Receive, most: int) -> bytes | None:
+        """The body, or None when it does not come in time or ends early."""
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self._body_s):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return None
+                    data += message.get("body", b"")
+                    if len(data) > most:
+                        return None
+                    if not message.get("more_body", False):
+                        return bytes(data)
+        except TimeoutError:
+            return None
 
     def _check_token(
         self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes], address: str
@@ -194,14 +243,16 @@ class Guard:
             if self._is_token(given[-1].encode()):
                 return self._welcome(scope["path"], [pair for pair in query if pair[0] != "token"])
         elif not self._has_cookie(headers.get(b"cookie", b"").decode("latin-1")):
-            return _page(
-                401, _ASK.format(says="This page needs the token that the program printed.")
-            )
+            return self._ask("This page needs the token that the program printed.")
         else:
             return None
         if not self._guesses.allows(address):
             return _plain(429, "Too many wrong tokens.", (b"retry-after", b"60"))
-        return _page(401, _ASK.format(says=html.escape("That is not the token.")))
+        return self._ask("That is not the token.")
+
+    def _ask(self, says: str) -> _Answer:
+        text = _ASK.format(title=html.escape(self._title), says=html.escape(says))
+        return 401, [(b"content-type", b"text/html; charset=utf-8")], text.encode()
 
     def _is_token(self, word: bytes) -> bool:
         return hmac.compare_digest(word, self._token or b"")
@@ -237,8 +288,25 @@ def _plain(status: int, text: str, *headers: tuple[bytes, bytes]) -> _Answer:
     return status, [(b"content-type", b"text/plain; charset=utf-8"), *headers], text.encode()
 
 
-def _page(status: int, text: str) -> _Answer:
-    return status, [(b"content-type", b"text/html; charset=utf-8")], text.encode()
+_LATE: Final = _plain(408, "The body did not come.", _CLOSE)
+
+
+def _refuse_get(scope: MutableMapping[str, Any], headers: dict[bytes, bytes]) -> _Answer | None:
+    if scope["method"] not in ("GET", "HEAD"):
+        return _plain(405, "Only GET and HEAD.", (b"allow", b"GET, HEAD"), _CLOSE)
+    if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+        return _plain(413, "Requests have no body here.", _CLOSE)
+    return None
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A body that was read, for whoever comes next; after it what the client does."""
+    left = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Message:
+        return left.pop() if left else await receive()
+
+    return receiving
 
 
 def _with_headers(send: Send) -> Send:

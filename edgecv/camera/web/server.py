@@ -1,19 +1,14 @@
-"""The server in a thread of its own."""
+"""The camera's page."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-import socket
-import threading
-import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from edgecv.camera.frame import Answer
-from edgecv.camera.web.bounded import Limits, bounded_protocol, reap
-from edgecv.camera.web.guard import Guard, is_loopback
+from edgecv.camera.web.bounded import Limits
+from edgecv.camera.web.guard import Guard
 from edgecv.camera.web.hub import Hub
-from edgecv.errors import InputError, require
+from edgecv.camera.web.serving import Address, Serving, claim
 
 if TYPE_CHECKING:
     from edgecv.camera.pipeline import Pipeline
@@ -41,39 +36,8 @@ def serve(
         MissingExtraError: The extra ``[camera]`` is not installed.
         InputError: The address cannot be had, or the token is too short.
     """
-    require("starlette", "uvicorn", "prometheus_client", extra="camera")
-    if token is not None and (len(token) < 8 or not token.isascii() or not token.isprintable()):
-        raise InputError(
-            f"a token of {len(token)} characters is no secret",
-            cure="Use 8 or more of ASCII, or leave it out.",
-        )
-    made_up = token is None and not is_loopback(host)
-    if made_up:
-        token = secrets.token_urlsafe(16)
-    page = Page(pipeline, _listen(host, port), host, token, limits or Limits())
-    if made_up:
-        page.url += f"?token={token}"
-    return page
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(64)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise InputError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}",
-            cure="Choose another --port (0 takes a free one) or --host.",
-        ) from error
-    return listener
+    address = claim(host, port, token, "prometheus_client")
+    return Page(pipeline, address, limits or Limits())
 
 
 class Page:
@@ -81,76 +45,36 @@ class Page:
 
     Attributes:
         url: Where it is, with the token where that was made up; one that was given stays secret.
+        port: Of it.
         hub: What viewers get.
+        metrics: For Prometheus.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        listener: socket.socket,
-        host: str,
-        token: str | None,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, address: Address, limits: Limits) -> None:
         from edgecv.camera.web.metrics import Metrics
 
-        self._listener, self._limits = listener, limits
-        self.port: int = listener.getsockname()[1]
-        shown = socket.gethostname() if host in ("0.0.0.0", "::") else host
-        shown = f"[{shown}]" if ":" in shown else shown
-        self.url: str = f"http://{shown}:{self.port}/"
+        self._address, self._limits = address, limits
+        self.port: int = address.port
+        self.url: str = address.url
         self.hub: Hub = Hub(pipeline)
         self.metrics: Metrics = Metrics()
-        self._guarded = (host, token)
-        self._server: Any = None
-        self._thread: threading.Thread | None = None
+        self._serving: Serving | None = None
 
     def __enter__(self) -> Self:
-        import uvicorn
-
         from edgecv.camera.web.app import build
 
-        host, token = self._guarded
-        guard = Guard(build(self.hub, self.metrics), bound=host, port=self.port, token=token)
-        config = uvicorn.Config(
-            guard,
-            http=bounded_protocol(self._limits),
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
-            server_header=False,
-            proxy_headers=False,
+        address = self._address
+        guard = Guard(
+            build(self.hub, self.metrics), bound=address.host, port=self.port, token=address.token
         )
-        self._server = uvicorn.Server(config)
         self.hub.__enter__()
-        self._thread = threading.Thread(target=self._serve, name="edgecv-web", daemon=True)
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(0.005)
+        self._serving = Serving(guard, address, self._limits).__enter__()
         return self
-
-    def _serve(self) -> None:
-        async def serving() -> None:
-            reaper = asyncio.create_task(reap(self._limits))
-            try:
-                await self._server.serve(sockets=[self._listener])
-            finally:
-                reaper.cancel()
-
-        asyncio.run(serving())
 
     def __exit__(self, *_: object) -> None:
         self.hub.__exit__()
-        if self._server is not None:
-            self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(5)
-        self._listener.close()
+        if self._serving is not None:
+            self._serving.__exit__(None, None, None)
 
     def take(self, answer: Answer) -> None:
         """Show an answer, and count its times."""

@@ -1,4 +1,4 @@
-"""``edgecv drift label``: a terminal loop over kept frames."""
+"""``edgecv drift label``: kept frames get their labels, in the terminal or on a page in the browser."""
 
 from __future__ import annotations
 
@@ -29,19 +29,52 @@ _HELP = "Number or beginning of a class; n: none of them; s: skip; ?: list; q: e
     "--show-answer", is_flag=True, help="Show what the model said. It makes people agree with it."
 )
 @click.option("--no-picture", is_flag=True, help="Print names only, no preview.")
-def command(folder: Path, model: Path | None, show_answer: bool, no_picture: bool) -> None:
+@click.option(
+    "--page", is_flag=True, help="Label on a page in the browser, until its Done or Ctrl-C."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the page.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8081,
+    show_default=True,
+    help="Port of the page.",
+)
+@click.option(
+    "--token",
+    metavar="TEXT",
+    envvar="EDGECV_CAMERA_TOKEN",
+    show_envvar=True,
+    help="Word that the page asks for. Beyond this machine one is demanded, and made up unless given.",
+)
+def command(
+    folder: Path,
+    model: Path | None,
+    show_answer: bool,
+    no_picture: bool,
+    page: bool,
+    host: str,
+    port: int,
+    token: str | None,
+) -> None:
     """Label the frames that an audit kept in FOLDER, one after the other; each label is kept at once.
 
-    Ends with the accuracy in the field: frames count by the inverse of their chance of having been kept.
+    They come in an order by chance, so that whoever stops early has labeled a fair part. Ends with the
+    accuracy in the field: frames count by the inverse of their chance of having been kept.
 
     \b
     edgecv drift label audit
-    edgecv drift label audit --model model.int8.tflite
+    edgecv drift label audit --page --model model.int8.tflite
     """
     from edgecv.drift.labeling import accuracy, read_audit
 
     audited = read_audit(folder)
-    audited = _loop(audited, show_answer=show_answer, preview=not no_picture)
+    if page:
+        _serve(folder, host, port, token, show_answer=show_answer)
+        # a camera may have gone on with it meanwhile
+        audited = read_audit(folder)
+    else:
+        audited = _loop(audited, show_answer=show_answer, preview=not no_picture)
     if not audited.given:
         raise InputError(f"no frame of '{folder}' has a label", cure="Label some.")
     found = accuracy(audited)
@@ -53,14 +86,31 @@ def command(folder: Path, model: Path | None, show_answer: bool, no_picture: boo
         _recalibrate(model, audited)
 
 
+def _serve(folder: Path, host: str, port: int, token: str | None, *, show_answer: bool) -> None:
+    """The page, until somebody says that it is enough."""
+    from edgecv.camera.labelpage import serve_labels
+
+    try:
+        with serve_labels(folder, host, port, token, show_answer=show_answer) as served:
+            click.echo(f"{served.url} (Done on the page or Ctrl-C here ends it)", err=True)
+            while not served.session.done.wait(1.0):
+                pass
+    except KeyboardInterrupt:
+        # an end like the others: what was labeled is on disk
+        click.echo(err=True)
+
+
 def _loop(audited: Audited, *, show_answer: bool, preview: bool) -> Audited:
-    waiting = [f for f in audited.frames if f.file not in audited.given]
+    waiting = audited.waiting
     if waiting:
         click.echo(f"{len(waiting)} frames to label. {_HELP}")
         _list(audited.labels)
     for number, frame in enumerate(waiting, start=1):
         path = audited.folder / frame.file
         click.echo(f"[{number}/{len(waiting)}] {path}")
+        if not path.is_file():
+            click.echo("  its picture is gone: a camera has put another one in its place")
+            continue
         if preview:
             _preview(path)
         if show_answer:

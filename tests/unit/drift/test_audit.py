@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecv.drift import AuditSampler
-from edgecv.drift.audit import INDEX, AuditOptions, _Reservoir
+from edgecv.drift.audit import INDEX, AuditOptions
 from edgecv.drift.labeling import (
     LABELS,
     NONE,
@@ -23,6 +23,7 @@ from edgecv.drift.labeling import (
     recalibrated,
     weighted_accuracy,
 )
+from edgecv.drift.reservoir import Reservoir
 from edgecv.errors import InputError
 
 NAMES = ("red", "green", "blue")
@@ -33,7 +34,8 @@ SURE, UNSURE = np.float32([0.9, 0.05, 0.05]), np.float32([0.4, 0.3, 0.3])
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without waiting for the disk after each of thousands of pictures."""
-    monkeypatch.setattr("edgecv.drift.audit.write_atomically", Path.write_bytes)
+    for module in ("audit", "audit_index"):
+        monkeypatch.setattr(f"edgecv.drift.{module}.write_atomically", Path.write_bytes)
 
 
 def sampler(folder: Path, **options: Any) -> AuditSampler:
@@ -57,7 +59,7 @@ def test_a_reservoir_keeps_its_size_and_says_the_chance(tmp_path: Path) -> None:
 def test_every_frame_has_the_same_chance() -> None:
     kept = np.zeros(20)
     for seed in range(600):
-        reservoir = _Reservoir(4, np.random.default_rng(seed))
+        reservoir = Reservoir(4, np.random.default_rng(seed))
         held: list[Any] = []
         for number in range(20):
             at = reservoir.place()
@@ -80,20 +82,41 @@ def test_the_index_on_disk_is_never_far_behind(tmp_path: Path) -> None:
         assert all((tmp_path / "a" / frame.file).exists() for frame in found.frames)
 
 
-def test_the_cap_holds_and_the_chances_stay_true(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    audit = sampler(tmp_path / "a", by_chance=100, unsure=0, most_bytes=30_000)
-    for number in range(50):
-        audit.offer(SURE, rng.integers(0, 255, (40, 40, 3)).astype(np.uint8), float(number))
+def test_under_a_cap_fewer_are_kept_and_the_chances_stay_true(tmp_path: Path) -> None:
+    # noise of 40 x 40 takes 5 kB: some six fit, and any of the 50 is equally often among them
+    seen = np.zeros(50)
+    for seed in range(150):
+        folder = tmp_path / str(seed)
+        audit = sampler(folder, by_chance=100, unsure=0, most_bytes=32_000, seed=seed)
+        for number in range(50):
+            rng = np.random.default_rng(number)
+            audit.offer(SURE, rng.integers(0, 255, (40, 40, 3)).astype(np.uint8), float(number))
+            assert sum(p.stat().st_size for p in folder.glob("*.png")) <= 32_000 + 5_000
+        audit.save()
+        assert not audit.full
+        assert sum(p.stat().st_size for p in folder.glob("*.png")) <= 32_000
+        rows = json.loads((folder / INDEX).read_text())["frames"]
+        assert 4 <= len(rows) <= 6
+        assert {row["inclusion"] for row in rows} == {len(rows) / 50}
+        seen[[int(row["at_s"]) for row in rows]] += 1
+    share = seen.sum() / seen.size
+    deviation = np.sqrt(share * (1 - share / 150))
+    assert np.abs(seen - share).max() < 4 * deviation
+    # early and late ones alike
+    assert seen[:25].sum() == pytest.approx(seen[25:].sum(), abs=4 * deviation * 5)
+
+
+def test_a_cap_that_no_frame_fits_under_keeps_nothing(tmp_path: Path) -> None:
+    audit = sampler(tmp_path / "a", by_chance=5, most_bytes=10)
+    assert [audit.offer(SURE, FRAME, 0.0) for _ in range(3)] == [False] * 3
     assert audit.full
-    size = sum(p.stat().st_size for p in (tmp_path / "a").glob("*.png"))
-    assert 15_000 < size <= 30_000
-    assert all(f.inclusion == 1.0 for f in read_audit(tmp_path / "a").frames)
+    assert read_audit(tmp_path / "a").frames == ()
+    assert list((tmp_path / "a").glob("*.png")) == []
 
 
 def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(InputError, match="holds something"):
+    with pytest.raises(InputError, match=r"holds something that is no audit \('mine\.txt'\)"):
         sampler(tmp_path)
 
 
@@ -185,8 +208,17 @@ def test_labels_of_another_model_or_too_few_are_refused(tmp_path: Path) -> None:
         {"frames": [{}]},
         {"frames": {}},
         {"frames": [{"file": "../x.png"}]},
-        {"frames": [{"file": "1.png", "answer": 9, "probabilities": [[0, 1]], "inclusion": 1, "stratum": ""}]},
-        {"frames": [{"file": "1.png", "answer": 0, "probabilities": [[7, 1]], "inclusion": 0, "stratum": ""}]},
+        {"frames": [{"file": "0000001.png", "answer": 9, "probabilities": [[0, 1]], "at_s": 0, "stratum": "chance"}]},
+        {"frames": [{"file": "0000001.png", "answer": 0, "probabilities": [[7, 1]], "at_s": 0, "stratum": "chance"}]},
+        {"frames": [{"file": "0000001.png", "answer": 0, "probabilities": [[0, 1]], "at_s": 0, "stratum": "x"}]},
+        {"frames": [{"file": "../01.png", "answer": 0, "probabilities": [[0, 1]], "at_s": 0, "stratum": "chance"}]},
+        {"frames": 2 * [
+            {"file": "0000001.png", "answer": 0, "probabilities": [[0, 1]], "at_s": 0, "stratum": "chance"}
+        ]},
+        {"offered": {"chance": 0, "unsure": 0}},
+        {"offered": {"chance": -1, "unsure": 0}},
+        {"sampling": {}},
+        {"sampling": {"asked": {"by_chance": 1e99}}},
     ],
 )  # fmt: skip
 def test_a_damaged_index_is_one_error(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -196,10 +228,15 @@ def test_a_damaged_index_is_one_error(tmp_path: Path, change: dict[str, Any]) ->
     index.write_text(json.dumps({**json.loads(index.read_text()), **change}))
     with pytest.raises(InputError):
         read_audit(tmp_path / "a")
+    del audit
+    with pytest.raises(InputError):
+        sampler(tmp_path / "a")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 5000])
 def test_an_index_that_is_no_json_is_one_error(tmp_path: Path, text: str) -> None:
     (tmp_path / INDEX).write_text(text)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"audit\.json"):
         read_audit(tmp_path)
+    with pytest.raises(InputError, match=r"audit\.json"):
+        sampler(tmp_path)
