@@ -1,12 +1,14 @@
 """Pictures of others, scored once by models of others, clean and corrupted; kept in a work folder.
 
 CIFAR-10 (its JPEG copies) with MLPerf Tiny's ResNet-8 is what the estimator was developed on. Imagenette with
-MobileNetV2 was held out: nothing was tuned on it. Reference and judged pictures never overlap; corruptions of
+MobileNetV2 was held out: nothing was tuned on it; so was a model that ``edgecv train`` made of Imagenette's
+training split (``run.py --trained``). Reference and judged pictures never overlap; corruptions of
 the judged ones have random numbers of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -35,6 +37,8 @@ MODELS = {
     "cifar": ("pretrainedResnet_quant.tflite", "raw"),
     "imagenette": ("tf2_mobilenet_v2_1.0_224_ptq.tflite", "signed"),
 }
+#: A model of ours whose manifest names the classes, see :func:`trained_folder`.
+TRAINED = "trained"
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,19 @@ def data_folder() -> Path:
     return Path(value)
 
 
+def trained_folder(source: Path, work: Path) -> Path:
+    """A work folder of its own for *source* and what is scored with it."""
+    data = source.read_bytes()
+    folder = work / f"{TRAINED}-{hashlib.sha256(data).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{TRAINED}.tflite").write_bytes(data)
+    return folder
+
+
 def model(name: str, work: Path) -> Path:
-    """A model of others with labels and preprocessing inside, made once."""
+    """A model with labels and preprocessing inside; of others', made once."""
+    if name == TRAINED:
+        return work / f"{TRAINED}.tflite"
     file, preprocess = MODELS[name]
     out = work / f"{name}.tflite"
     if out.exists():
@@ -85,13 +100,15 @@ def model(name: str, work: Path) -> Path:
     return out
 
 
-def labeled(name: str, split: str) -> tuple[list[Item], Array]:
-    """Pictures of a split and their output indices."""
-    folder = {"cifar": "cifar10_jpg", "imagenette": "imagenette10"}[name]
+def labeled(name: str, split: str, labels: tuple[str, ...] = ()) -> tuple[list[Item], Array]:
+    """Pictures of a split and their output indices; *labels* are the trained model's."""
+    folder = "cifar10_jpg" if name == "cifar" else "imagenette10"
     dataset = scan(data_folder() / "datasets" / folder)
     items = list(dataset.of(split))
     if name == "cifar":
         index = {c: CIFAR.index(c) for c in dataset.classes}
+    elif name == TRAINED:
+        index = {c: labels.index(c) for c in dataset.classes}
     else:
         rows = json.loads((data_folder() / "datasets" / folder / "classes.json").read_text())
         # the model's first output is "background"
@@ -101,12 +118,14 @@ def labeled(name: str, split: str) -> tuple[list[Item], Array]:
 
 def scorer(runtime: Runtime) -> tuple[Any, float]:
     """Frame to probabilities, and what a 0 stands for."""
-    grid = runtime.info.outputs[0].quantization
+    kind, grid = runtime.info.score_kind, runtime.info.outputs[0].quantization
+    assert kind is not None
 
     def score(frame: Array) -> Array:
-        return probabilities(runtime.scores(frame)[None], "probability")[0].astype(np.float32)
+        return probabilities(runtime.scores(frame)[None], kind)[0].astype(np.float32)
 
-    return score, grid.scale / 2 if grid is not None else _LEAST_FLOAT
+    is_probability = kind == "probability" and grid is not None
+    return score, grid.scale / 2 if is_probability and grid is not None else _LEAST_FLOAT
 
 
 def scored(
@@ -115,7 +134,7 @@ def scored(
     """Score pictures, or read what was scored before.
 
     Args:
-        name: ``"cifar"`` or ``"imagenette"``.
+        name: ``"cifar"``, ``"imagenette"`` or :data:`TRAINED`.
         split: Of the data set.
         work: Folder of what is kept.
         most: Pictures, drawn by chance.
@@ -126,10 +145,10 @@ def scored(
     kept = work / f"{name}-{split}-{skip}-{most}-{per_condition}-{seed}.npz"
     if kept.exists():
         return _read(kept)
-    items, labels = labeled(name, split)
-    order = np.random.default_rng(1).permutation(len(items))[skip : skip + most]
-    chosen, truth = [items[i] for i in order], labels[order]
     with Runtime(model(name, work)) as runtime:
+        items, labels = labeled(name, split, runtime.info.labels or ())
+        order = np.random.default_rng(1).permutation(len(items))[skip : skip + most]
+        chosen, truth = [items[i] for i in order], labels[order]
         score, least = scorer(runtime)
         groups = np.array([f"{split}/{item.path.name}" for item in chosen])
         pictures = Pictures(lambda i: load_rgb(chosen[i].path), truth, groups, score, least)

@@ -103,13 +103,18 @@ def watch(monitor: Monitor, samples: list[Sample], shown: Array, at: int) -> Ite
 
 
 def quiet(
-    profile: DriftProfile, base: Pool, streams: int, frames: int, hold: float
+    profile: DriftProfile,
+    base: Pool,
+    streams: int,
+    frames: int,
+    hold: float,
+    options: MonitorOptions = OPTIONS,
 ) -> dict[str, float]:
     """False alarms on streams without drift."""
     windows = alarms = named = 0
     covered, widths, strides, samples = [], [], [], 0
     for seed in range(streams):
-        monitor = Monitor(profile, OPTIONS)
+        monitor = Monitor(profile, options)
         shown = scenes(len(base.samples), frames, np.random.default_rng([seed, 77]), hold)
         truth = float(base.right.mean())
         for report in watch(monitor, base.samples, shown, 0):
@@ -125,8 +130,8 @@ def quiet(
         "samples": samples,
         "alarms": alarms,
         "windows per alarm": windows / alarms if alarms else float("inf"),
-        "stated": OPTIONS.false_alarm_windows,
-        "rate over stated": alarms / windows * OPTIONS.false_alarm_windows,
+        "stated": options.false_alarm_windows,
+        "rate over stated": alarms / windows * options.false_alarm_windows,
         "windows with a cause": 100 * named / windows,
         "coverage": 100 * float(np.mean(covered)),
         "median width": 100 * float(np.median(widths)),
@@ -135,13 +140,20 @@ def quiet(
 
 
 def fault(
-    profile: DriftProfile, base: Pool, after: Pool, cause: str, seeds: int, before: int, frames: int
+    profile: DriftProfile,
+    base: Pool,
+    after: Pool,
+    cause: str,
+    seeds: int,
+    before: int,
+    frames: int,
+    options: MonitorOptions = OPTIONS,
 ) -> dict[str, Any]:
     """Alarms that name a fault that begins after *before* frames; delays in windows and frames."""
     delays, in_frames, wrong, early = [], [], 0, 0
     for seed in range(seeds):
         rng = np.random.default_rng([seed, 99])
-        monitor = Monitor(profile, OPTIONS)
+        monitor = Monitor(profile, options)
         for report in watch(monitor, base.samples, scenes(len(base.samples), before, rng), 0):
             early += len(report.raised)
         shown = scenes(len(after.samples), frames, rng)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgecv.drift.audit import AuditSampler
-    from edgecv.drift.monitor import Monitor, MonitorOptions, Sample
+    from edgecv.drift.monitor import Monitor, Sample
+    from edgecv.drift.options import MonitorOptions
     from edgecv.drift.profile import DriftProfile
     from edgecv.drift.reports import Alarm, WindowReport
     from edgecv.drift.shadow import Shadow
@@ -22,7 +23,7 @@ _HOMES = {
     "AuditSampler": "audit",
     "DriftProfile": "profile",
     "Monitor": "monitor",
-    "MonitorOptions": "monitor",
+    "MonitorOptions": "options",
     "Sample": "monitor",
     "Shadow": "shadow",
     "WindowReport": "reports",

@@ -1,4 +1,4 @@
-"""A sequential alarm on window means, with a stated mean time between false alarms.
+"""A sequential alarm on the means of steps, with a stated mean time between false alarms.
 
 Page's CUSUM needs to know what is usual. Nobody knows that of a stream, and a baseline of a few windows,
 taken for the truth, makes false alarms many times as frequent as stated (Jensen et al. 2006, "Effects of
@@ -9,6 +9,7 @@ is judged by all windows before it, with the uncertainty of that comparison, and
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,17 +24,20 @@ Array = npt.NDArray[np.float64]
 
 #: Half of the shift that the chart is most sensitive to, in standard deviations of a window's mean.
 ALLOWANCE: Final = 0.5
-#: One wild window alone is no alarm.
-_CLIP: Final = 4.0
+#: One wild step alone is no alarm, nor are a few: means of twenty frames have heavier tails than a normal score.
+_CLIP: Final = 3.0
 #: Windows that the scatter inside windows counts for, beside the scatter between them.
 _PRIOR: Final = 10.0
 #: Windows after which older ones fade, so that months of usual change do not look like one.
 _MEMORY: Final = 500.0
-#: Windows that wait to join the baseline while a chart is half way to an alarm.
+#: Steps that wait to join the baseline while a chart is half way to an alarm.
 _WAITING: Final = 10
-#: Windows in a row within so many standard deviations of the baseline that end an alarm.
-_CALM_WINDOWS: Final = 3
+#: An alarm ends when the latest steps together lie within so many standard deviations of the baseline.
 _CALM: Final = 3.0
+#: Steps whose scores are remembered.
+_LATEST: Final = 32
+#: Windows without a finding that switch a latch off.
+_CALM_WINDOWS: Final = 3
 
 
 def cusum_threshold(mean_windows: float, charts: int) -> float:
@@ -95,12 +99,17 @@ class Change:
         raised: Whether an alarm began with this window.
         active: Whether one is on.
         signals: Indices of the signals that are beyond their threshold.
+        age: While an alarm is on, steps since its chart left zero, this one included: when the change began, as
+            far as a CUSUM can tell (Page 1954). Else 0.
+        together: float64 [M], scores of the latest steps of that age (32 at most) as one standard normal score.
     """
 
     scores: Array
     raised: bool
     active: bool
     signals: tuple[int, ...]
+    age: int
+    together: Array
 
 
 class SequentialAlarm:
@@ -109,19 +118,24 @@ class SequentialAlarm:
     Args:
         signals: M.
         extra: Further scores that are standard normal (or less) where nothing changed.
-        mean_windows: Stated mean number of windows between false alarms.
+        mean_windows: Stated mean number of steps between false alarms.
+        calm: Steps that are looked at together to end an alarm.
     """
 
-    def __init__(self, signals: int, extra: int, mean_windows: float) -> None:
+    def __init__(self, signals: int, extra: int, mean_windows: float, calm: int = 3) -> None:
         self.threshold: float = cusum_threshold(mean_windows, 2 * signals + extra)
-        self._up = np.zeros(signals + extra)
-        self._down = np.zeros(signals)
+        # one-sided charts: upward on everything, downward on the signals
+        self._charts = np.zeros(2 * signals + extra)
+        self._ages = np.zeros(2 * signals + extra, np.int64)
+        self._signals = signals
+        self._latest: deque[Array] = deque(maxlen=max(_LATEST, calm))
+        self._calm_steps = calm
+        self._age = self._active_for = 0
         self._seen = 0.0
         self.mean: Array = np.zeros(signals)
         self._between = np.zeros(signals)
         self._within = np.zeros(signals)
         self._pending: list[tuple[Array, Array]] = []
-        self._calm = 0
         self.active: bool = False
 
     @property
@@ -139,31 +153,44 @@ class SequentialAlarm:
         """
         scores = self._scores(means, variances)
         everything = np.concatenate([scores, np.clip(extra, -_CLIP, _CLIP)])
-        self._up = np.maximum(0.0, self._up + everything - ALLOWANCE)
-        self._down = np.maximum(0.0, self._down - scores - ALLOWANCE)
-        over = self._up > self.threshold
-        over[: len(scores)] |= self._down > self.threshold
+        self._latest.append(everything)
+        moves = np.concatenate([everything, -scores]) - ALLOWANCE
+        self._charts = np.maximum(0.0, self._charts + moves)
+        self._ages = np.where(self._charts > 0, self._ages + 1, 0)
+        over = self._charts > self.threshold
         raised = bool(over.any()) and not self.active
-        signals = tuple(int(i) for i in np.flatnonzero(over))
+        found = np.flatnonzero(over)
+        signals = tuple(
+            sorted({int(i) if i < len(everything) else int(i) - len(everything) for i in found})
+        )
         if raised:
-            self.active, self._calm = True, 0
+            self.active, self._age, self._active_for = True, int(self._ages[over].max()), 0
         elif self.active:
-            self._cool(everything)
+            self._age += 1
+            self._active_for += 1
+            if self._active_for >= self._calm_steps and self._is_calm():
+                self.active, self._age = False, 0
+                # the charts begin at 0
+                self._charts[:] = 0.0
+                self._ages[:] = 0
         if self.active:
             # what led to the alarm was no part of what is usual
             self._pending.clear()
         else:
             self._pending.append((means, variances))
-            waiting = max(self._up.max(), self._down.max(initial=0.0)) > self.threshold / 2
+            waiting = self._charts.max() > self.threshold / 2
             while self._pending and (not waiting or len(self._pending) > _WAITING):
                 self._learn(*self._pending.pop(0))
-        return Change(scores, raised, self.active, signals)
+        together = self._together(max(self._age, 1))[: self._signals]
+        return Change(scores, raised, self.active, signals, self._age, together)
 
     def forget(self) -> None:
         """Take what comes now for usual."""
-        self._seen, self._calm, self.active = 0.0, 0, False
+        self._seen, self.active, self._age = 0.0, False, 0
         self._pending.clear()
-        for array in (self._up, self._down, self.mean, self._between, self._within):
+        self._latest.clear()
+        self._ages[:] = 0
+        for array in (self._charts, self.mean, self._between, self._within):
             array[:] = 0.0
 
     def _scores(self, means: Array, variances: Array) -> Array:
@@ -178,14 +205,15 @@ class SequentialAlarm:
         z = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(t**2 / freedom))
         return np.asarray(np.clip(np.sign(t) * z, -_CLIP, _CLIP))
 
-    def _cool(self, scores: Array) -> None:
-        """An alarm ends after some calm windows, and the charts begin at 0."""
-        usual = bool((scores[: len(self._down)] > -_CALM).all() and (scores < _CALM).all())
-        self._calm = self._calm + 1 if usual else 0
-        if self._calm >= _CALM_WINDOWS:
-            self.active = False
-            self._up[:] = 0.0
-            self._down[:] = 0.0
+    def _together(self, steps: int) -> Array:
+        newest = list(self._latest)[-steps:]
+        return np.asarray(np.sum(newest, axis=0) / math.sqrt(len(newest)))
+
+    def _is_calm(self) -> bool:
+        """Whether the latest steps together look as usual."""
+        together = self._together(self._calm_steps)
+        two_sided = np.abs(together[: self._signals])
+        return bool((two_sided < _CALM).all() and (together < _CALM).all())
 
     def _learn(self, means: Array, variances: Array) -> None:
         if self._seen >= _MEMORY:

@@ -17,18 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.drift.answers import COLUMNS
+from edgecv.drift.by_class import LEAST_SPREAD, ByClass
 from edgecv.drift.profile import Reference
 from edgecv.drift.window import Window
 from edgecv.stats.estimate import normal_quantile
+from edgecv.stats.fisher import fisher_upper
 
 __all__ = [
     "CLASS_MIX",
+    "MIX_DISTANCE",
     "UNFAMILIAR",
     "UNKNOWN_CONTENT",
     "Evidence",
     "against_reference",
     "mix_score",
     "name_shift",
+    "smaller",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -42,7 +46,7 @@ UNFAMILIAR: Final = "unfamiliar picture"
 _ALIKE: Final = 0.75
 _SECOND: Final = 0.6
 #: Total variation distance of answered classes from which on the mix counts as another.
-_MIX_DISTANCE: Final = 0.15
+MIX_DISTANCE: Final = 0.15
 #: Share of strange frames beyond the reference's 1 % that is worth a word.
 _STRANGE_EXCESS: Final = 0.05
 
@@ -76,7 +80,8 @@ def against_reference(
     """Compare a window with the reference pictures.
 
     Picture quality comes first: blurred frames change the answered classes and look strange, too, so a shift
-    of the class mix or unknown content is named only where the pictures themselves are as they were.
+    of the class mix or unknown content is named only where the pictures themselves are as they were: where the
+    mix is another one, as pictures of these classes are.
 
     Args:
         window: Sums.
@@ -88,32 +93,62 @@ def against_reference(
     """
     tests = len(reference.quality_means) + 2
     critical = -normal_quantile(level / tests / 2)
-    fraction = 1 / effective + 1 / reference.independent
-    shifts = quality_shifts(window, reference.quality_means, reference.quality_spreads)
-    spread = _spreads(window) / np.maximum(reference.quality_spreads, 1e-9)
-    # scatter of the mean: the window's own, where it varies more than the reference does
-    error = np.sqrt(np.maximum(spread, 1.0) ** 2 / effective + 1 / reference.independent)
-    moved = (np.abs(shifts) > critical * error) & (np.abs(shifts) >= least_shift)
     score, distance = mix_score(
         window.counts, reference.counts, window.weight / effective, reference
     )
+    other_mix = score > critical and distance >= MIX_DISTANCE
+    shifts = quality_shifts(window, reference.quality_means, reference.quality_spreads)
+    known, scatter = shifts, 1 / reference.independent
+    if other_mix and reference.by_class is not None:
+        known, scatter = _unexplained(shifts, window.counts, reference.by_class, reference)
+    spread = _spreads(window) / np.maximum(reference.quality_spreads, 1e-9)
+    # scatter of the mean: the window's own, where it varies more than the reference does
+    error = np.sqrt(np.maximum(spread, 1.0) ** 2 / effective + scatter)
+    moved = (np.abs(known) > critical * error) & (np.abs(known) >= least_shift)
     strange = window.mean("strange")
     chance = max(float(reference.column_means[COLUMNS.index("strange")]), 0.01)
-    strange_score = (strange - chance) / math.sqrt(chance * (1 - chance) * fraction)
+    # of 20 frames two may be strange by chance, however unlikely a normal distribution finds that
+    n = max(1, round(effective))
+    unlikely = fisher_upper(
+        round(strange * n), n, round(chance * reference.independent), reference.independent
+    )
     causes: tuple[str, ...] = ()
     if moved.any():
-        causes = name_shift(np.where(np.abs(shifts) > 2 * error, shifts, 0.0), signatures)
+        causes = name_shift(np.where(np.abs(known) > 2 * error, known, 0.0), signatures)
     else:
-        if score > critical and distance >= _MIX_DISTANCE:
+        if other_mix:
             causes += (CLASS_MIX,)
-        if strange_score > critical and strange - chance >= _STRANGE_EXCESS:
+        if unlikely < level / tests and strange - chance >= _STRANGE_EXCESS:
             causes += (UNKNOWN_CONTENT,)
     return Evidence(causes, shifts, distance, strange)
 
 
 def quality_shifts(window: Window, means: Array, spreads: Array) -> Array:
     """Window minus *means* in *spreads*; no spread at all counts as one percent of a unit."""
-    return np.asarray((window.quality / window.weight - means) / np.maximum(spreads, 0.01))
+    return np.asarray((window.quality / window.weight - means) / np.maximum(spreads, LEAST_SPREAD))
+
+
+def _unexplained(
+    shifts: Array, counts: Array, by_class: ByClass, reference: Reference
+) -> tuple[Array, float]:
+    """What the answered classes leave of a shift, and the variance of that expectation.
+
+    Answers to changed pictures may be any, and so may what they lead one to expect: it may take from a shift,
+    never add to it.
+    """
+    pictures = reference.counts * (reference.independent / reference.pictures)
+    scatter = max(by_class.scatter(counts, pictures), 1 / reference.independent)
+    return smaller(shifts, by_class.expected_quality(counts)), scatter
+
+
+def smaller(shifts: Array, expected: Array) -> Array:
+    """*shifts*, or what is left of them after *expected* where that is less.
+
+    >>> smaller(np.array([2.0, 2.0, -1.0]), np.array([1.5, -1.0, -3.0])).tolist()
+    [0.5, 2.0, -1.0]
+    """
+    rest = shifts - expected
+    return np.where(np.abs(rest) < np.abs(shifts), rest, shifts)
 
 
 def _spreads(window: Window) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.drift.answers import COLUMNS
+from edgecv.drift.by_class import fit_by_class
 from edgecv.drift.calibrating import fit_calibrator
 from edgecv.drift.judging import Judged, choose, error_table, fit_estimator, judge
 from edgecv.drift.profile import DriftProfile, Reference
@@ -33,7 +34,7 @@ class FitOptions:
     """How a profile is made.
 
     Attributes:
-        per_condition: Pictures scored under each of 55 corruptions.
+        per_condition: Pictures scored under each of 42 corruptions; half as many under each of 60 pairs of them.
         window: Frames per synthetic window.
         windows: Windows per corruption and kind of class mix.
         widest: Width of an interval beyond which the estimate says nothing.
@@ -44,8 +45,8 @@ class FitOptions:
 
     per_condition: int = 300
     window: int = 200
-    windows: int = 12
-    widest: float = 0.4
+    windows: int = 8
+    widest: float = 0.3
     method: str = "auto"
     without: tuple[str, ...] = ()
     seed: int = 0
@@ -134,7 +135,8 @@ def reference_of(rows: Rows, groups: npt.NDArray[Any], classes: int) -> Referenc
     assert rows.family == CLEAN
     table = np.stack([answer.row for answer in rows.answers])
     mean = np.mean([answer.probabilities for answer in rows.answers], axis=0)
-    counts = np.bincount([a.index for a in rows.answers], minlength=classes).astype(np.float64)
+    index = np.array([answer.index for answer in rows.answers], np.int64)
+    counts = np.bincount(index, minlength=classes).astype(np.float64)
     top1 = rate(rows.right, groups[rows.pictures])
     named = {name: table[:, COLUMNS.index(name)] for name in ("confidence", "entropy", "margin")}
     named |= {name: rows.quality[:, k] for k, name in enumerate(QUALITY)}
@@ -153,6 +155,7 @@ def reference_of(rows: Rows, groups: npt.NDArray[Any], classes: int) -> Referenc
         counts=counts,
         information=entropy(mean) - float(table[:, COLUMNS.index("entropy")].mean()),
         variety=entropy(counts),
+        by_class=fit_by_class(index, table, rows.quality),
     )
 
 

@@ -26,8 +26,10 @@ _TAIL: Final = 0.025
 #: the intervals of unseen families with another class mix hold 88 % instead of 95 % on CIFAR-10).
 _STRETCH: Final = 0.075
 _PAIR: Final = " + "
-#: Room beyond the windows of the fit before one counts as outside, as a share of their range.
-_MARGIN: Final = 0.1
+#: Room beyond the windows of the fit before one counts as outside, as a share of their range. With a tenth, intervals
+#: inside were 25 points wide on the pictures that everything was tuned by; without any, clean streams of digits were
+#: outside, because 200 frames of their own show more variety than 200 that are drawn from a table.
+_MARGIN: Final = 0.05
 
 
 @dataclass

@@ -10,24 +10,29 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgecv.drift.alarm import Change, Latch, SequentialAlarm, block_variance
+from edgecv.drift.alarm import Change, Latch, SequentialAlarm
 from edgecv.drift.answers import COLUMNS, Answer
+from edgecv.drift.by_class import LEAST_SPREAD
 from edgecv.drift.causes import (
     CLASS_MIX,
+    MIX_DISTANCE,
     UNKNOWN_CONTENT,
     Evidence,
     against_reference,
     mix_score,
     name_shift,
+    smaller,
 )
 from edgecv.drift.correlation import Thinner
+from edgecv.drift.estimator import Estimate
+from edgecv.drift.options import MonitorOptions
 from edgecv.drift.profile import DriftProfile
 from edgecv.drift.quality import QUALITY, quality
+from edgecv.drift.recent import Recent, Scatter, Step
 from edgecv.drift.reports import Alarm, WindowReport
 from edgecv.drift.window import Window, features
-from edgecv.errors import InputError
 
-__all__ = ["Monitor", "MonitorOptions", "Sample"]
+__all__ = ["Monitor", "Sample"]
 
 Array = npt.NDArray[np.float64]
 
@@ -39,46 +44,16 @@ _WATCHED_AT: Final = np.array([COLUMNS.index(name) for name in _WATCHED])
 _DECORRELATED: Final = np.array(
     [QUALITY.index(n) for n in ("brightness", "contrast", "sharpness", "noise", "blue")]
 )
-#: Samples per wanted effective sample after which a window ends as it is.
+#: Effective samples after which the charts look: enough for a mean to be nearly normal.
+_STEP: Final = 20.0
+#: Steps in a row that are unlike the reference pictures and need not wait for a window to end.
+_QUICK: Final = 2
+#: Samples per wanted effective sample after which a step ends as it is.
 _PATIENCE: Final = 4
 #: Seconds that no stream pauses for: more is a clock that was set.
 _LEAP_S: Final = 86_400.0
 #: Effective samples from which on a window that has not ended is worth an estimate.
 _PROVISIONAL: Final = 30.0
-
-
-@dataclass(frozen=True)
-class MonitorOptions:
-    """How a monitor works.
-
-    Attributes:
-        window: Effective samples per window, 20 to 10000.
-        false_alarm_windows: Mean number of windows between false alarms, 20 or more. Multiply by the time that a
-            window takes for the time between false alarms.
-        least_shift: Smallest change of a picture statistic that is given a name, in standard deviations of the
-            reference pictures.
-        longest_gap_s: Largest distance of samples.
-        seed: Of the bootstrap.
-    """
-
-    window: int = 200
-    false_alarm_windows: float = 1000.0
-    least_shift: float = 0.5
-    longest_gap_s: float = 30.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("window", 20, 10_000),
-            ("false_alarm_windows", 20, 1e9),
-            ("least_shift", 0, 100),
-            ("longest_gap_s", 0, 86_400),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not low <= value <= high:
-                raise InputError(
-                    f"{name}={value!r} is out of range", cure=f"Use {low:g} to {high:g}."
-                )
 
 
 @dataclass(frozen=True)
@@ -122,9 +97,18 @@ class Monitor:
         self.clock_jumps: int = 0
         self._rng = np.random.default_rng(self.options.seed)
         self._thinner = Thinner(longest_s=self.options.longest_gap_s)
+        # a window is made of steps: the charts look at each, so that they need not wait for a window to end
+        self._steps = max(1, round(self.options.window / _STEP))
+        self._step_size = self.options.window / self._steps
         # half of the false alarms may come from the charts, half from the comparison with the reference
-        self._chart = SequentialAlarm(len(SIGNALS), 1, 2 * self.options.false_alarm_windows)
-        self._latch = Latch()
+        self._steps_per_alarm = 2 * self.options.false_alarm_windows * self._steps
+        self._chart = SequentialAlarm(
+            len(SIGNALS), 1, self._steps_per_alarm, max(3, math.ceil(self._steps / 2))
+        )
+        self._latch, self._quick_latch = Latch(), Latch(on=_QUICK, off=max(3, self._steps))
+        self._recent = Recent(profile.classes, self.options.window)
+        self._scatter = Scatter(self.options.window, self._rng)
+        self._since = 0.0
         self._usual = np.zeros(profile.classes)
         self._alarms: dict[str, Alarm] = {}
         self._number = 0
@@ -144,7 +128,7 @@ class Monitor:
             at_s: Time of the frame in seconds, best of a monotonic clock.
 
         Returns:
-            A report when the frame completes a window, else None.
+            A report when the frame completes a window, or where an alarm begins or ends; else None.
 
         Raises:
             InputError: Another number of classes, or no frame.
@@ -169,15 +153,14 @@ class Monitor:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What is known now, JSON-ready; of the last window, or of the first while it fills."""
+        """What is known now, JSON-ready; of the newest frames that are worth a window, or of those since a change."""
         reference = self.profile.reference
-        estimate, effective = None, self._effective()
+        last, estimate, effective = self._last, None, self._effective()
         causes: tuple[str, ...] = ()
-        if self._last is not None:
-            estimate, effective = self._last.estimate, self._last.effective_samples
-            causes = self._last.causes
-        elif effective >= _PROVISIONAL:
-            estimate = self._estimate(effective)
+        if last is not None:
+            effective, causes = last.effective_samples, last.causes
+            if effective >= _PROVISIONAL:
+                estimate = last.estimate
         return {
             "estimated_top1": None if estimate is None else round(estimate.top1, 4),
             "interval": None
@@ -201,10 +184,12 @@ class Monitor:
         return self._thinner.stride_s
 
     def false_alarm_every_s(self) -> float | None:
-        """Stated mean time between false alarms, by the duration of the last window; None before it."""
-        if self._last is None:
+        """Stated mean time between false alarms, by the time that frames of late took; None before a first step."""
+        last = self._last
+        if last is None:
             return None
-        return (self._last.end_s - self._last.start_s) * self.options.false_alarm_windows
+        windows = last.effective_samples / self.options.window
+        return (last.end_s - last.start_s) / windows * self.options.false_alarm_windows
 
     def accept(self) -> None:
         """Take the stream as it is now for usual: the sequential alarm begins anew."""
@@ -231,6 +216,7 @@ class Monitor:
         return self._clock
 
     def _begin(self) -> None:
+        """Begin a step."""
         self._window = Window(self.profile.classes)
         self._kept: list[Array] = []
         self._start = self._clock
@@ -246,59 +232,66 @@ class Monitor:
             self._start = now
         self._window.add(sample.answer, sample.quality)
         self._kept.append(np.concatenate([row[_WATCHED_AT], sample.quality]))
-        most = _PATIENCE * self.options.window
+        most = _PATIENCE * self._step_size
         if self._thinner.learning:
             # a long search for the stride must not fill memory; the newest samples are the best
             if len(self._kept) >= most:
                 self._begin()
             return None
-        if self._effective() < self.options.window and len(self._kept) < most:
+        if self._effective() < self._step_size and len(self._kept) < most:
             return None
         report = self._close(now)
-        self._number += 1
-        self._last = report
         self._begin()
         return report
 
     def _effective(self) -> float:
         return self._window.frames / self._thinner.time
 
-    def _estimate(self, effective: float) -> Any:
-        numbers = features(self._window, self.profile.reference)
+    def _estimate(self, window: Window, effective: float) -> Estimate:
+        numbers = features(window, self.profile.reference)
         audit = self.profile.audit
         shift = audit.shift if audit is not None else 0.0
         return self.profile.estimator.estimate(numbers, effective, shift=shift)
 
-    def _close(self, now: float) -> WindowReport:
-        profile, window, effective = self.profile, self._window, self._effective()
-        evidence = against_reference(
+    def _compare(self, window: Window, effective: float, level: float) -> Evidence:
+        return against_reference(
             window,
-            profile.reference,
-            profile.signatures,
+            self.profile.reference,
+            self.profile.signatures,
             effective=effective,
-            level=1 / (2 * self.options.false_alarm_windows),
+            level=level,
             least_shift=self.options.least_shift,
         )
-        before, change, mix = self._chart.mean.copy(), *self._judge(effective)
-        causes = evidence.causes
-        if change.active:
-            more = self._changed(before, change, mix)
-            pictures = not set(causes) <= {CLASS_MIX, UNKNOWN_CONTENT}
-            # what follows from changed pictures is no cause beside them
-            causes += tuple(
-                c
-                for c in more
-                if c not in causes and not (pictures and c in (CLASS_MIX, UNKNOWN_CONTENT))
-            )
-        raised = self._update_alarms(now, change, causes, evidence)
-        return WindowReport(
+
+    def _close(self, now: float) -> WindowReport | None:
+        """End a step; a report where it ends a window, or raises an alarm."""
+        step = Step(self._window, self._effective(), self._start)
+        before = self._chart.mean.copy()
+        change = self._judge(step)
+        at_once = self._compare(step.window, step.effective, 1 / self._steps_per_alarm)
+        quick = self._quick_latch.add(bool(at_once.causes))
+        self._recent.add(step)
+        self._since += step.effective
+        if change.raised or quick:
+            self._recent.keep(change.age if change.raised else _QUICK)
+        window, effective = self._recent.merged()
+        evidence = self._compare(window, effective, 1 / (2 * self.options.false_alarm_windows))
+        if quick and not evidence.causes:
+            evidence = replace(evidence, causes=at_once.causes)
+        causes = self._causes(window, evidence, before, change)
+        ended = self._since >= self.options.window
+        # windows that overlap would not be two findings
+        slow = ended and self._latch.add(bool(evidence.causes))
+        before_it = set(self._alarms)
+        raised = self._update_alarms(change, causes, evidence, quick or slow)
+        report = WindowReport(
             number=self._number,
-            start_s=self._start,
+            start_s=self._recent.start_s,
             end_s=now,
             frames=window.frames,
             effective_samples=effective,
             stride_s=self._thinner.stride_s,
-            estimate=self._estimate(effective),
+            estimate=self._estimate(window, effective),
             causes=causes,
             raised=raised,
             alarms=tuple(self._alarms.values()),
@@ -306,26 +299,52 @@ class Monitor:
             mix_distance=evidence.mix_distance,
             strange=evidence.strange,
         )
+        self._last = report
+        if not ended and set(self._alarms) == before_it:
+            return None
+        self._number += 1
+        self._since = 0.0
+        return report
 
-    def _judge(self, effective: float) -> tuple[Change, float]:
-        """The charts' judgement, and the distance of the answered classes from the stream's usual ones."""
-        samples = np.stack(self._kept)
-        variances = block_variance(samples, self._thinner.time, self._rng)
-        extra, distance = 0.0, 0.0
+    def _judge(self, step: Step) -> Change:
+        """The charts' judgement of a step."""
+        kept = np.stack(self._kept)
+        variances = self._scatter.add(kept, self._thinner.time)
+        extra = 0.0
         if self._usual.any():
-            design = self._window.frames / effective
-            extra, distance = mix_score(self._window.counts / design, self._usual, 1.0)
-        change = self._chart.add(samples.mean(axis=0), variances, np.array([extra]))
+            design = step.window.frames / step.effective
+            extra, _ = mix_score(step.window.counts / design, self._usual, 1.0)
+        change = self._chart.add(kept.mean(axis=0), variances, np.array([extra]))
         if not change.active:
-            self._usual += self._window.counts * (effective / self._window.frames)
-        return change, distance
+            self._usual += step.window.counts * (step.effective / step.window.frames)
+        return change
 
-    def _changed(self, before: Array, change: Change, mix: float) -> tuple[str, ...]:
+    def _causes(
+        self, window: Window, evidence: Evidence, before: Array, change: Change
+    ) -> tuple[str, ...]:
+        """Names for what differs from the reference, and for what changed in the stream."""
+        causes = evidence.causes
+        if not change.active:
+            return causes
+        pictures = not set(causes) <= {CLASS_MIX, UNKNOWN_CONTENT}
+        # what follows from changed pictures is no cause beside them
+        more = (
+            c
+            for c in self._changed(window, before, change)
+            if c not in causes and not (pictures and c in (CLASS_MIX, UNKNOWN_CONTENT))
+        )
+        return (*causes, *more)
+
+    def _changed(self, window: Window, before: Array, change: Change) -> tuple[str, ...]:
         """Names for a change against the stream's own past."""
-        spreads = np.maximum(self.profile.reference.quality_spreads, 0.01)
-        means = np.mean(self._kept, axis=0)[len(_WATCHED) :]
-        shifts = (means - before[len(_WATCHED) :]) / spreads
-        scores = change.scores[len(_WATCHED) :]
+        spreads = np.maximum(self.profile.reference.quality_spreads, LEAST_SPREAD)
+        shifts = (window.quality / window.weight - before[len(_WATCHED) :]) / spreads
+        mix = mix_score(window.counts, self._usual, 1.0)[1]
+        by_class = self.profile.reference.by_class
+        if by_class is not None and mix >= MIX_DISTANCE:
+            own, usual = map(by_class.expected_quality, (window.counts, self._usual))
+            shifts = smaller(shifts, own - usual)
+        scores = change.together[len(_WATCHED) :]
         moved = np.abs(scores) >= 3
         if (moved & (np.abs(shifts) >= self.options.least_shift / 2)).any():
             return name_shift(np.where(np.abs(scores) >= 2, shifts, 0.0), self.profile.signatures)
@@ -336,20 +355,21 @@ class Monitor:
         return ()
 
     def _update_alarms(
-        self, now: float, change: Change, causes: tuple[str, ...], evidence: Evidence
+        self, change: Change, causes: tuple[str, ...], evidence: Evidence, unlike: bool
     ) -> tuple[Alarm, ...]:
         raised = []
+        since = self._recent.start_s
         if change.raised:
             names = (*SIGNALS, "classes")
             moved = tuple(names[i] for i in change.signals)
-            raised.append(Alarm("change", now, self._number, causes, moved))
+            raised.append(Alarm("change", since, self._number, causes, moved))
         elif not change.active:
             self._alarms.pop("change", None)
-        if self._latch.add(bool(evidence.causes)):
+        if unlike and "reference" not in self._alarms:
             far = np.argsort(-np.abs(evidence.shifts))[:3]
             moved = tuple(QUALITY[i] for i in far if abs(evidence.shifts[i]) >= 0.5)
-            raised.append(Alarm("reference", now, self._number, evidence.causes, moved))
-        elif not self._latch.active:
+            raised.append(Alarm("reference", since, self._number, evidence.causes, moved))
+        elif not self._latch.active and not self._quick_latch.active:
             self._alarms.pop("reference", None)
         for alarm in raised:
             self._alarms[alarm.kind] = alarm

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.drift.answers import Calibrator
+from edgecv.drift.by_class import ByClass
 from edgecv.drift.estimator import Estimator
 
 __all__ = ["VERSION", "DriftProfile", "FieldAudit", "Reference"]
 
 #: Major version decides who may read; minor versions only add keys.
-VERSION: Final = "1.0"
+VERSION: Final = "2.0"
 
 Array = npt.NDArray[np.float64]
 
@@ -39,6 +40,7 @@ class Reference:
         counts: float64 [C], answers per class.
         information: Entropy of the mean answer minus mean entropy, nats.
         variety: Entropy of the answered classes, nats.
+        by_class: What pictures of each answered class are like; None in profiles of version 1.
     """
 
     pictures: int
@@ -55,6 +57,7 @@ class Reference:
     counts: Array
     information: float
     variety: float
+    by_class: ByClass | None = None
 
 
 @dataclass(frozen=True)

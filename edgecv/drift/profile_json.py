@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.drift.answers import COLUMNS, Calibrator, Projection
+from edgecv.drift.by_class import MOST_CLASSES, ByClass
 from edgecv.drift.estimator import METHODS, Estimator, Forest
 from edgecv.drift.numbers import Reader, damaged_profile, plain
 from edgecv.drift.profile import VERSION, DriftProfile, FieldAudit, Reference
 from edgecv.drift.quality import QUALITY
-from edgecv.drift.window import FEATURES
+from edgecv.drift.window import FEATURES, VERSION_1
 from edgecv.errors import ModelLoadError
 
 __all__ = ["from_json", "to_json"]
@@ -23,6 +24,8 @@ __all__ = ["from_json", "to_json"]
 _MOST_CLASSES: Final = 100_000
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.[0-9]{1,4}")
 _SHARES: Final = ("top1", "low", "high")
+#: Beyond every number of a window.
+_ANY: Final = 1e12
 
 
 def to_json(profile: DriftProfile) -> dict[str, Any]:
@@ -64,6 +67,7 @@ def to_json(profile: DriftProfile) -> dict[str, Any]:
             "counts": _sparse(r.counts, 0.0),
             "information": r.information,
             "variety": r.variety,
+            "by_class": None if r.by_class is None else _by_class_json(r.by_class),
         },
         "signatures": {name: plain(table, 4) for name, table in profile.signatures.items()},
         "estimator": {
@@ -87,6 +91,14 @@ def _sparse(values: npt.NDArray[np.float64], default: float) -> dict[str, list[A
     return {"at": plain(at), "values": plain(values[at])}
 
 
+def _by_class_json(found: ByClass) -> dict[str, Any]:
+    return {
+        "classes": plain(found.classes),
+        "columns": plain(found.columns, 3),
+        "quality": plain(found.quality, 3),
+    }
+
+
 def _forest_json(forest: Forest) -> dict[str, Any]:
     """Leaves have no threshold, inner nodes no value: one list serves both."""
     leaf = forest.feature < 0
@@ -102,8 +114,9 @@ def _forest_json(forest: Forest) -> dict[str, Any]:
 def from_json(values: Mapping[str, Any]) -> DriftProfile:
     """See :meth:`DriftProfile.from_json`."""
     top = Reader(values)
-    _check_version(top.text("version"))
-    for key, names in (("columns", COLUMNS), ("quality", QUALITY), ("features", FEATURES)):
+    major = _check_version(top.text("version"))
+    read = VERSION_1 if major < 2 else len(FEATURES)
+    for key, names in (("columns", COLUMNS), ("quality", QUALITY), ("features", FEATURES[:read])):
         top.names(key, names)
     classes = top.integer("classes", 2, _MOST_CLASSES)
     floats = top.take("against_float")
@@ -114,12 +127,12 @@ def from_json(values: Mapping[str, Any]) -> DriftProfile:
     return DriftProfile(
         identity=top.text("identity"),
         calibrator=_calibrator(top.object("calibrator"), classes),
-        reference=_reference(top.object("reference"), classes),
+        reference=_reference(top.object("reference"), classes, major),
         signatures={
             name: shapes.array(name, (None, len(QUALITY)), low=-1e6, high=1e6)
             for name in shapes.keys()  # noqa: SIM118 - a method that checks, not a mapping's
         },
-        estimator=_estimator(top.object("estimator")),
+        estimator=_estimator(top.object("estimator"), read),
         held_out={
             name: {key: row.number(key) for key in row.keys()}  # noqa: SIM118
             for name, row in ((n, held_out.object(n)) for n in held_out.keys())  # noqa: SIM118
@@ -129,7 +142,8 @@ def from_json(values: Mapping[str, Any]) -> DriftProfile:
     )
 
 
-def _check_version(version: str) -> None:
+def _check_version(version: str) -> int:
+    """The major version: 1 knows no classes' own means and fewer numbers of a window."""
     match = _VERSION.fullmatch(version)
     if match is None:
         raise damaged_profile(f"version is {version!r}")
@@ -138,6 +152,7 @@ def _check_version(version: str) -> None:
             f"its drift profile has version {version}, and this edgecv reads up to {VERSION}",
             cure="Upgrade with: pip install --upgrade edgecv (or the wheel that wrote the file).",
         )
+    return int(match[1])
 
 
 def _dense(reader: Reader, classes: int, default: float, high: float) -> npt.NDArray[np.float64]:
@@ -174,7 +189,7 @@ def _calibrator(reader: Reader, classes: int) -> Calibrator:
     )
 
 
-def _reference(reader: Reader, classes: int) -> Reference:
+def _reference(reader: Reader, classes: int, major: int) -> Reference:
     levels = reader.array("levels", (None,), low=0.0, high=1.0, ascending=True)
     quantiles = reader.object("quantiles")
     columns, statistics = (len(COLUMNS),), (len(QUALITY),)
@@ -200,17 +215,32 @@ def _reference(reader: Reader, classes: int) -> Reference:
         counts=counts,
         information=reader.number("information"),
         variety=reader.number("variety"),
+        by_class=None
+        if major < 2 or reader.take("by_class") is None
+        else _by_class(reader.object("by_class"), classes),
     )
 
 
-def _estimator(reader: Reader) -> Estimator:
+def _by_class(reader: Reader, classes: int) -> ByClass:
+    known = reader.indices("classes", None, 0, classes - 1)
+    if len(known) > MOST_CLASSES or (np.diff(known) <= 0).any():
+        raise damaged_profile("reference.by_class.classes are too many or do not ascend")
+    columns, statistics = (
+        reader.array(key, (len(known), width), low=-1e3, high=1e3)
+        for key, width in (("columns", len(COLUMNS)), ("quality", len(QUALITY)))
+    )
+    return ByClass(known, columns, statistics)
+
+
+def _estimator(reader: Reader, size: int) -> Estimator:
+    """Numbers that a profile of an older version does not know have no weight, and every value is inside."""
     method = reader.text("method")
     if method not in METHODS:
         raise reader.wrong("method", f"one of {', '.join(METHODS)}")
-    size = len(FEATURES)
+    more = len(FEATURES) - size
     coefficients = np.zeros(0)
     if method in ("ridge", "both", "guarded"):
-        coefficients = reader.array("coefficients", (1 + size,))
+        coefficients = np.append(reader.array("coefficients", (1 + size,)), np.zeros(more))
     forest = None
     if method in ("trees", "both", "guarded"):
         forest = _forest(reader.object("forest"), size)
@@ -220,8 +250,8 @@ def _estimator(reader: Reader) -> Estimator:
         coefficients=coefficients,
         forest=forest,
         errors=reader.array("errors", (None, 3), low=-1.0, high=1.0, ascending=True),
-        low=low,
-        high=high,
+        low=np.append(low, np.full(more, -_ANY)),
+        high=np.append(high, np.full(more, _ANY)),
         window=reader.integer("window", 1, 10**6),
         widest=reader.number("widest", 0.0, 2.0),
     )

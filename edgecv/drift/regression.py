@@ -15,25 +15,37 @@ __all__ = ["fit_forest", "fit_ridge"]
 
 Array = npt.NDArray[np.float64]
 
-_TREES, _LEAVES, _LEAST_LEAF = 32, 28, 5
+_TREES, _LEAVES, _LEAST_LEAF = 32, 28, 10
 #: What a ridge may use. Picture quality is left to trees: a line through "darker" and "lower accuracy" leads
 #: anywhere under a corruption that the fit has not seen (measured on CIFAR-10: 8.8 points instead of 5.8).
 _LINEAR: Final = np.array([not name.startswith("shift") for name in FEATURES])
 _PENALTY: Final = 10.0
+#: Steps of reweighting, and the error below which all count alike.
+_STEPS: Final = 8
+_SMALL: Final = 0.03
 
 
 def fit_ridge(numbers: Array, truth: Array) -> Array:
     """Coefficients, constant first: float64 [1 + F], of numbers [N, F] to truth [N].
 
-    The penalty works on standardized numbers; those that describe the picture get 0.
+    Least absolute errors, by reweighted least squares: a collapse that nothing shows would bend a line of least
+    squares for all others. The penalty works on standardized numbers; those that describe the picture get 0.
     """
     middle, spread = numbers.mean(axis=0), numbers.std(axis=0)
     # a number that never varied says nothing, and would be divided by 0
     spread = np.where((spread > 1e-9) & _LINEAR, spread, np.inf)
     table = (numbers - middle) / spread
-    gram = table.T @ table + _PENALTY * np.eye(table.shape[1])
-    slopes = np.linalg.solve(gram, table.T @ (truth - truth.mean())) / spread
-    return np.append(truth.mean() - slopes @ middle, slopes)
+    table = np.column_stack([np.ones(len(table)), table])
+    penalty = _PENALTY * np.eye(table.shape[1])
+    penalty[0, 0] = 0.0
+    weight = np.ones(len(table))
+    for _ in range(_STEPS):
+        weighted = table * weight[:, None]
+        found = np.linalg.solve(weighted.T @ table + penalty, weighted.T @ truth)
+        weight = 1 / np.maximum(np.abs(truth - table @ found), _SMALL)
+        weight /= weight.mean()
+    slopes = found[1:] / spread
+    return np.append(found[0] - slopes @ middle, slopes)
 
 
 def fit_forest(numbers: Array, truth: Array, *, seed: int) -> Forest:
@@ -49,7 +61,7 @@ def fit_forest(numbers: Array, truth: Array, *, seed: int) -> Forest:
         n_estimators=_TREES,
         max_leaf_nodes=_LEAVES,
         min_samples_leaf=_LEAST_LEAF,
-        max_features=0.5,
+        max_features=1.0,
         random_state=seed,
         n_jobs=1,
     ).fit(numbers, truth)

@@ -17,8 +17,8 @@ class Alarm:
     Attributes:
         kind: ``"change"`` (the stream is no longer as it was) or ``"reference"`` (it differs from the reference
             pictures, in a way that may have been there from the start).
-        since_s: End of the window that raised it, in the clock that :meth:`Monitor.observe` was given.
-        window: Number of that window, from 0.
+        since_s: When it began, as far as that can be told, in the clock that :meth:`Monitor.observe` was given.
+        window: Number of the report that raised it, from 0.
         causes: Names, strongest first.
         signals: What moved, by name.
     """
@@ -38,7 +38,7 @@ class Alarm:
 
 @dataclass(frozen=True)
 class WindowReport:
-    """One window of decorrelated frames.
+    """Decorrelated frames that are worth a window, or those since a change.
 
     Attributes:
         number: From 0.

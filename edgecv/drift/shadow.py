@@ -12,9 +12,10 @@ import numpy as np
 from edgecv.drift.correlation import Thinner
 from edgecv.errors import InputError, ModelLoadError
 from edgecv.stats.estimate import Estimate, normal_quantile
+from edgecv.stats.fisher import fisher_upper
 from edgecv.stats.rates import wilson
 
-__all__ = ["Shadow", "fisher_upper", "usual_agreement"]
+__all__ = ["Shadow", "usual_agreement"]
 
 #: Confidences are sums; their correlation is judged on the latest of so many frames.
 _REMEMBERED: Final = 512
@@ -165,28 +166,3 @@ def usual_agreement(profile: Mapping[str, Any]) -> Estimate | None:
             cure="Make it anew: edgecv drift profile MODEL --data REF --float FLOAT_MODEL --overwrite",
         ) from error
     return Estimate(value, low, high, n, str(found.get("method", "")))
-
-
-def fisher_upper(hits: int, n: int, others: int, n_others: int) -> float:
-    """Chance of *hits* or more in *n* draws where both samples have the same rate (Fisher's exact test, one-sided).
-
-    Args:
-        hits: In the first sample, 0 to *n*.
-        n: Its size.
-        others: In the second sample, 0 to *n_others*.
-        n_others: Its size.
-
-    >>> round(fisher_upper(3, 10, 0, 10), 4)
-    0.1053
-    """
-    total = hits + others
-
-    def log_choose(a: int, b: int) -> float:
-        return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
-
-    whole = log_choose(n + n_others, total)
-    terms = (
-        log_choose(n, k) + log_choose(n_others, total - k) - whole
-        for k in range(hits, min(n, total) + 1)
-    )
-    return min(1.0, sum(math.exp(term) for term in terms))

@@ -28,10 +28,11 @@ Pixels = npt.NDArray[np.uint8]
 
 CLEAN: Final = "clean"
 _SIGNATURE_PICTURES: Final = 60
-#: Conditions with two corruptions at once.
-_PAIRS: Final = 10
-#: Concentration of the class mixes that windows are drawn with; 0.3 leaves two or three of ten classes.
-_CONCENTRATION: Final = 0.3
+#: Conditions with two corruptions at once, each of half as many pictures: the more kinds of condition, the better
+#: the next one is estimated.
+_PAIRS: Final = 60
+#: Concentration of the class mixes that windows are drawn with; 0.4 leaves two or three of ten classes.
+_CONCENTRATION: Final = 0.4
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,11 @@ def measure_tables(
     count = len(pictures.labels)
     conditions = [(f, s) for f in families for s in range(len(SEVERITIES))]
     conditions += pairs(families, _PAIRS, rng)
-    chosen = [rng.permutation(count)[:per_condition] for _ in conditions]
+    single = len(families) * len(SEVERITIES)
+    sizes = [
+        per_condition if k < single else -(-per_condition // 2) for k in range(len(conditions))
+    ]
+    chosen = [rng.permutation(count)[:size] for size in sizes]
     wanted: list[list[int]] = [[] for _ in range(count)]
     for k, members in enumerate(chosen):
         for i in members.tolist():

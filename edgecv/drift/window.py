@@ -13,7 +13,7 @@ from edgecv.drift.quality import QUALITY
 if TYPE_CHECKING:
     from edgecv.drift.profile import Reference
 
-__all__ = ["FEATURES", "Window", "entropy", "features"]
+__all__ = ["FEATURES", "VERSION_1", "Window", "entropy", "features"]
 
 Array = npt.NDArray[np.float64]
 
@@ -26,7 +26,15 @@ FEATURES: Final = (
     "information",  # entropy of the mean answer minus mean entropy, over the reference's; COT's idea in one number
     "variety",  # entropy of the answered classes over the reference's
     *(f"shift {name}" for name in QUALITY),
+    # since version 2: how the class mix moved, and the scores' numbers beside what these classes lead one to expect
+    "mix distance",  # total variation distance of the answered classes from the reference's
+    "mix largest",  # share of the class that is answered most
+    "mix concentration",  # chance that two answers are equal
+    "mix doubt",  # total variation distance of the answered classes from the mean answer
+    *(f"beyond {name}" for name in COLUMNS[:8]),
 )
+#: Numbers of the list that profiles of version 1 know.
+VERSION_1: Final = FEATURES.index("mix distance")
 _SCALED: Final = np.array([COLUMNS.index(n) for n in ("logit", "nearest", "own")])
 _SPREAD_AT: Final = np.array([COLUMNS.index(n) for n in _SPREAD])
 _NEVER_ZERO: Final = 1e-6
@@ -60,6 +68,13 @@ class Window:
         self.counts[answer.index] += weight
         self.probabilities += weight * answer.probabilities
 
+    def merge(self, other: Window) -> None:
+        """Take all frames of another window."""
+        self.weight += other.weight
+        self.frames += other.frames
+        for name in ("rows", "squares", "quality", "quality_squares", "counts", "probabilities"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def mean(self, column: str) -> float:
         """Mean of one of :data:`~edgecv.drift.answers.COLUMNS`."""
         return float(self.rows[COLUMNS.index(column)] / self.weight)
@@ -92,5 +107,26 @@ def features(window: Window, reference: Reference) -> Array:
             ],
             # beyond a few deviations it matters little how many
             np.sign(shift) * np.log1p(np.abs(shift)),
+            _mix(window, reference),
+            _beyond(window, (means - reference.column_means) / scale, reference),
         ]
     )
+
+
+def _mix(window: Window, reference: Reference) -> Array:
+    shares = window.counts / window.weight
+    other = reference.counts / reference.counts.sum()
+    return np.array(
+        [
+            np.abs(shares - other).sum() / 2,
+            shares.max(),
+            np.square(shares).sum(),
+            np.abs(shares - window.probabilities / window.weight).sum() / 2,
+        ]
+    )
+
+
+def _beyond(window: Window, moved: Array, reference: Reference) -> Array:
+    if reference.by_class is not None:
+        moved = moved - reference.by_class.expected_columns(window.counts)
+    return moved[:8]

@@ -12,10 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgecv import artifact
+from edgecv.camera.monitor import shipped_monitor
+from edgecv.camera.sources.synth import SynthSource
+from edgecv.camera.sources.uri import parse_uri
 from edgecv.cli import cli
 from edgecv.demo.pictures import PictureOptions, draw_tree
 from edgecv.drift import AuditSampler, Monitor, MonitorOptions
 from edgecv.drift.corruptions import FAMILIES
+from edgecv.drift.labeling import read_audit
 from edgecv.errors import EdgecvError
 from edgecv.preprocess import load_rgb
 from edgecv.runtime import Runtime
@@ -120,6 +124,35 @@ def test_a_stream_through_the_runtime(profiled: tuple[Path, Result], place: Path
     assert any("dark" in alarm for alarm in monitor.state["alarms"])
 
 
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("", ()),
+        ("&mix=0-", ("class-mix shift",)),
+        ("&dark=0-", ("dark",)),
+        ("&dark=0-@5", ("dark",)),
+        ("&mix=0-&dark=0-", ("dark",)),
+        ("&blur=0-", ("blur",)),
+    ],
+)
+def test_causes_on_the_shipped_digits(fault: str, expected: tuple[str, ...], place: Path) -> None:
+    # class and ink hang together: three classes only are another class mix, and no other picture
+    monitor = shipped_monitor()
+    assert isinstance(monitor, Monitor)
+    with Runtime(place / MODELS["tflite"]) as runtime:
+        source = SynthSource(parse_uri(f"synth:?rate=0&hold=1&seed=3{fault}"), runtime.info.labels)
+        source.open()
+        reports = []
+        for number in range(500):
+            raw = source.grab()
+            assert raw is not None
+            frame = source.decode(raw).pixels
+            report = monitor.observe(runtime.classify(frame).probs.data, frame, number / 20)
+            reports += [] if report is None else [report]
+    assert [report.causes for report in reports] == [expected] * len(reports)
+    assert reports
+
+
 def test_labels_give_accuracy_and_correct_the_profile(
     profiled: tuple[Path, Result], place: Path
 ) -> None:
@@ -129,12 +162,13 @@ def test_labels_give_accuracy_and_correct_the_profile(
     with Runtime(model) as runtime:
         manifest = runtime.info.manifest
         assert manifest is not None
-        sampler = AuditSampler(folder, manifest.labels, manifest.identity)
-        for number, file in enumerate(files[:45]):
-            frame = load_rgb(file)
-            sampler.offer(runtime.classify(frame).probs.data, frame, float(number))
+        with AuditSampler(folder, manifest.labels, manifest.identity) as sampler:
+            for number, file in enumerate(files[:45]):
+                frame = load_rgb(file)
+                sampler.offer(runtime.classify(frame).probs.data, frame, float(number))
     kept = json.loads((folder / "audit.json").read_text())["frames"]
-    truth = [files[int(row["at_s"])].parent.name for row in kept]
+    shown = {row["file"]: files[int(row["at_s"])].parent.name for row in kept}
+    truth = [shown[frame.file] for frame in read_audit(folder).waiting]
     # the first by number, one skipped, one nonsense before its answer, one none of the classes
     typed = [str(manifest.labels.index(truth[0])), "s", "nonsense", truth[2], "n", *truth[4:]]
     line = ["drift", "label", str(folder), "--model", str(model)]

@@ -63,7 +63,7 @@ __all__ = ["command"]
     type=click.IntRange(40, 10_000),
     default=300,
     show_default=True,
-    help="Pictures scored under each of 55 corruptions.",
+    help="Pictures scored under each of 42 corruptions; half as many under each of 60 pairs of them.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write it here, too.")
@@ -86,9 +86,9 @@ def command(
 ) -> None:
     """Make the drift profile of MODEL and store it in its manifest (some ten kilobytes of JSON).
 
-    The reference pictures are scored as they are and under 55 synthetic corruptions. On them an estimator
-    learns to tell a window's accuracy without labels; its error is measured on pictures and on kinds of
-    corruption that the fit had not seen, and printed beside two estimators that need no fit.
+    The reference pictures are scored as they are, under 42 synthetic corruptions and under 60 pairs of them.
+    There an estimator learns to tell a window's accuracy without labels; its error is measured on pictures and
+    on kinds of corruption that the fit had not seen, and printed beside two estimators that need no fit.
 
     \b
     edgecv drift profile model.int8.tflite --data pictures --float model.float.tflite

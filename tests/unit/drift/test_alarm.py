@@ -75,8 +75,36 @@ def test_an_alarm_stays_until_the_stream_is_calm_and_learns_nothing_meanwhile() 
     assert alarm.mean[0] < 0.6
     seen = alarm.windows
     calm = [alarm.add(alarm.mean.copy(), np.ones(1), NONE).active for _ in range(3)]
-    assert calm == [True, True, False]
-    assert alarm.windows == seen + 1
+    # the latest three together, the first of which follows two wild ones
+    assert calm == [True, False, False]
+    assert alarm.windows == seen + 2
+
+
+def test_a_small_lasting_change_is_not_calm() -> None:
+    alarm = SequentialAlarm(1, 0, 1000, calm=8)
+    for _ in range(40):
+        alarm.add(np.zeros(1), np.ones(1), NONE)
+    active = [alarm.add(np.full(1, 1.8), np.ones(1), NONE).active for _ in range(60)]
+    first = active.index(True)
+    # each step alone is within three deviations
+    assert all(active[first:])
+
+
+def test_the_age_of_a_change_is_when_it_began() -> None:
+    rng = np.random.default_rng(5)
+    alarm = SequentialAlarm(3, 0, 1e6)
+    for _ in range(60):
+        assert alarm.add(rng.normal(0, 1, 3), np.ones(3), NONE).age == 0
+    shifted = np.array([0, 2.5, 0])
+    steps, change = 0, None
+    while change is None or not change.raised:
+        steps += 1
+        change = alarm.add(rng.normal(0, 1, 3) + shifted, np.ones(3), NONE)
+    assert steps < 30
+    assert steps - 1 <= change.age <= steps + 6
+    assert change.together[1] > 3
+    assert np.abs(change.together[[0, 2]]).max() < 3
+    assert alarm.add(shifted, np.ones(3), NONE).age == change.age + 1
 
 
 def test_what_comes_is_usual_after_forgetting() -> None:

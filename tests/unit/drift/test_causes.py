@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cause_parts import SIGNATURES, reference, window
 
 from edgecv.drift.causes import (
     CLASS_MIX,
@@ -13,46 +14,8 @@ from edgecv.drift.causes import (
     mix_score,
     name_shift,
 )
-from edgecv.drift.profile import Reference
 from edgecv.drift.quality import QUALITY
 from edgecv.drift.window import Window
-
-SIGNATURES = {
-    "dark": np.eye(11)[:1] * -3,
-    "blur": np.eye(11)[3:4] * -2,
-}
-
-
-def reference() -> Reference:
-    columns = np.full(10, 0.5)
-    columns[-1] = 0.01
-    return Reference(
-        pictures=1000,
-        independent=1000,
-        top1=0.8,
-        low=0.78,
-        high=0.82,
-        column_means=columns,
-        column_spreads=np.ones(10),
-        quality_means=np.full(11, 2.0),
-        quality_spreads=np.full(11, 0.5),
-        quantiles={},
-        levels=(0.5,),
-        counts=np.array([400.0, 300.0, 300.0]),
-        information=1.0,
-        variety=1.0,
-    )
-
-
-def window(shift: np.ndarray, counts: list[float], strange: float = 0.01) -> Window:
-    made = Window(3)
-    made.weight, made.frames = 200.0, 200
-    made.rows = np.full(10, 0.5) * 200
-    made.rows[-1] = strange * 200
-    made.quality = (2.0 + 0.5 * shift) * 200
-    made.quality_squares = ((2.0 + 0.5 * shift) ** 2 + 0.25) * 200
-    made.counts = np.array(counts)
-    return made
 
 
 def causes(made: Window, effective: float = 200.0) -> tuple[str, ...]:
@@ -88,6 +51,9 @@ def test_a_class_mix_is_named_only_where_pictures_are_as_they_were() -> None:
 def test_unknown_content_is_an_excess_of_strange_frames() -> None:
     assert causes(window(np.zeros(11), [80, 60, 60], strange=0.2)) == (UNKNOWN_CONTENT,)
     assert causes(window(np.zeros(11), [80, 60, 60], strange=0.05)) == ()
+    # three of twenty are chance: the counts are too small for a normal distribution
+    assert causes(window(np.zeros(11), [8, 6, 6], strange=0.15), effective=20) == ()
+    assert causes(window(np.zeros(11), [8, 6, 6], strange=0.5), effective=20) == (UNKNOWN_CONTENT,)
 
 
 def test_two_causes_at_once() -> None:

@@ -171,11 +171,53 @@ def test_a_forest_that_goes_in_circles_is_refused(key: str, steps: list[int]) ->
 
 
 def test_other_versions() -> None:
-    with pytest.raises(ModelLoadError, match=r"has version 2\.0.*Upgrade"):
-        DriftProfile.from_json(replaced(("version",), "2.0"))
-    DriftProfile.from_json({**replaced(("version",), "1.9"), "further": 1})
+    with pytest.raises(ModelLoadError, match=r"has version 3\.0.*Upgrade"):
+        DriftProfile.from_json(replaced(("version",), "3.0"))
+    DriftProfile.from_json({**replaced(("version",), "2.9"), "further": 1})
+    # what 41 numbers mean is no matter of a minor version
+    with pytest.raises(ModelLoadError, match="another version of edgecv"):
+        DriftProfile.from_json(replaced(("version",), "1.0"))
     with pytest.raises(ModelLoadError, match="another version of edgecv"):
         DriftProfile.from_json(replaced(("quality",), ["brightness"]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", [0, 2, 1]),
+        ("classes", [0, 0, 1]),
+        ("classes", [0, 1, 3]),
+        ("classes", [0, 1]),
+        ("classes", [0.5, 1, 2]),
+        ("quality", [[0.0] * 11] * 2),
+        ("quality", [[0.0] * 10] * 3),
+        ("quality", [[1e4] * 11] * 3),
+        ("columns", [[math.nan] * 10] * 3),
+        ("columns", [[0.0] * 11] * 3),
+    ],
+)
+def test_damaged_means_of_classes_are_refused(key: str, value: Any) -> None:
+    with pytest.raises(ModelLoadError, match="by_class"):
+        DriftProfile.from_json(replaced(("reference", "by_class", key), value))
+
+
+def test_the_largest_means_of_classes_do_no_harm() -> None:
+    extreme = {"classes": [0, 1, 2], "columns": [[-1e3] * 10] * 3, "quality": [[1e3] * 11] * 3}
+    read = DriftProfile.from_json(replaced(("reference", "by_class"), extreme))
+    monitor, rng = Monitor(read), np.random.default_rng(0)
+    for number in range(600):
+        scores = rng.dirichlet(np.ones(CLASSES)).astype(np.float32)
+        frame = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+        report = monitor.observe(scores, frame, number / 10)
+        if report is not None:
+            assert 0 <= report.estimate.low <= report.estimate.high <= 1
+    assert monitor.state["estimated_top1"] is not None
+
+
+def test_a_profile_without_means_of_classes_is_one() -> None:
+    assert (
+        DriftProfile.from_json(replaced(("reference", "by_class"), None)).reference.by_class is None
+    )
 
 
 def test_a_truncated_list_is_refused() -> None:

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import fisher_exact
 
 from edgecv.drift import Shadow
-from edgecv.drift.shadow import fisher_upper, usual_agreement
+from edgecv.drift.shadow import usual_agreement
 from edgecv.errors import InputError, ModelLoadError
 from edgecv.stats.estimate import Estimate
 
@@ -72,13 +69,6 @@ def test_what_is_no_answer_is_left_out_or_refused() -> None:
 def test_the_state_is_plain() -> None:
     assert json.loads(json.dumps(Shadow().state))["n"] == 0
     assert json.loads(json.dumps(fill(1, 300).state))["n"] == 300
-
-
-@given(st.integers(1, 300), st.integers(1, 3000), st.randoms(use_true_random=False))
-def test_fishers_test_is_scipys(n: int, others: int, draw: Any) -> None:
-    a, b = draw.randint(0, n), draw.randint(0, others)
-    wanted = fisher_exact([[a, n - a], [b, others - b]], alternative="greater").pvalue
-    assert fisher_upper(a, n, b, others) == pytest.approx(wanted, abs=1e-9)
 
 
 USUAL = Estimate(0.995, 0.99, 0.998, 1000, "wilson")
