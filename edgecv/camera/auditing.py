@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from edgecv.camera.frame import Answer
 from edgecv.drift.audit import AuditOptions, AuditSampler
 from edgecv.errors import InputError
+from edgecv.preprocess import Pixels
 
 if TYPE_CHECKING:
     from edgecv.camera.monitor import DriftMonitor
@@ -22,12 +28,21 @@ __all__ = ["Auditor", "identity_of"]
 _APART_S: Final = 5.0
 
 
+class _Offer(NamedTuple):
+    scores: npt.NDArray[np.float32]
+    pixels: Pixels
+    at_s: float
+
+
 class Auditor:
     """Offers frames to an :class:`~edgecv.drift.AuditSampler`. A sink, and a context manager.
 
     Frames that are alike would only look like more evidence, so not every one is offered: one per scene where
     the source knows its scenes, else one per the distance at which a drift monitor samples, else one in five
     seconds. A folder that cannot be written is an event, and the camera goes on.
+
+    Pictures are written in a thread of its own: a large one takes a second on a small board. A live camera does not
+    wait for it, and offers its next frame when the last one is written; files and folders wait.
 
     Args:
         folder: Made when missing; an earlier run's audit of the same model is gone on with.
@@ -61,10 +76,15 @@ class Auditor:
         self._scene: int | None = None
         self._last_ns: int | None = None
         self._problem = ""
+        self._drops = pipeline.drops
+        self._offers: queue.Queue[_Offer | None] = queue.Queue(1)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._write, name="edgecv-audit", daemon=True)
         if self._sampler.offered:
             self._events.add("record", f"The audit in '{folder}' goes on: {self.text}.")
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(
@@ -73,6 +93,8 @@ class Auditor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._offers.put(None)
+        self._thread.join()
         try:
             self._sampler.__exit__(kind, error, trace)
         except OSError as failed:
@@ -85,17 +107,27 @@ class Auditor:
 
     def take(self, answer: Answer) -> None:
         """Offer the frame, when it is time for one."""
-        if not self._is_due(answer):
+        if self._error is not None:
+            raise self._error
+        if (self._drops and self._offers.full()) or not self._is_due(answer):
             return
-        try:
-            # a wall clock: the time is for people, and for runs that follow
-            self._sampler.offer(
-                answer.classification.probs.data, answer.frame.shot.pixels, time.time()
-            )
-        except OSError as error:
-            self._tell(error.strerror or type(error).__name__)
-        else:
-            self._tell("not even one fits into its bytes" if self._sampler.full else "")
+        # a wall clock: the time is for people, and for runs that follow
+        scores, pixels = answer.classification.probs.data, answer.frame.shot.pixels
+        self._offers.put(_Offer(scores, pixels, time.time()))
+
+    def _write(self) -> None:
+        """In the thread: one offer after the other."""
+        while (one := self._offers.get()) is not None:
+            try:
+                self._sampler.offer(one.scores, one.pixels, one.at_s)
+            except OSError as error:
+                self._tell(error.strerror or type(error).__name__)
+            except BaseException as error:  # noqa: BLE001 - raised again in the pipeline's thread
+                self._error = error
+            else:
+                self._tell("not even one fits into its bytes" if self._sampler.full else "")
+            finally:
+                self._offers.task_done()
 
     def _is_due(self, answer: Answer) -> bool:
         scene, now = answer.frame.shot.scene, answer.frame.came_ns

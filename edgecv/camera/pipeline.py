@@ -130,6 +130,11 @@ class Pipeline:
         """The model."""
         return self._runtime
 
+    @property
+    def drops(self) -> bool:
+        """Whether frames are dropped that nobody has time for."""
+        return self._source.drops
+
     def run(self, *, frames: int | None = None, seconds: float | None = None) -> dict[str, Any]:
         """Answer frames until the source ends, or *frames* or *seconds* are over, or :meth:`stop`.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +134,16 @@ def test_a_full_disk_is_an_event_and_its_end_too(
         pipeline = Pipeline(ListSource([1]), runtime)
         with Auditor(tmp_path / "a", pipeline, every_s=0.0) as auditor:
             auditor.take(answer_at(0))
+            auditor._offers.join()
             for module in ("audit", "audit_index"):
                 monkeypatch.setattr(f"edgecv.drift.{module}.write_atomically", full)
             for n in range(5):
                 auditor.take(answer_at(n))
+            auditor._offers.join()
             for module in ("audit", "audit_index"):
                 monkeypatch.setattr(f"edgecv.drift.{module}.write_atomically", Path.write_bytes)
             auditor.take(answer_at(9))
+            auditor._offers.join()
             monkeypatch.setattr("edgecv.drift.audit_index.write_atomically", full)
     said = [event.text.partition("' are ")[2] for event in pipeline.events.since(0)]
     # the last one at the end, where the index cannot be written
@@ -146,6 +151,48 @@ def test_a_full_disk_is_an_event_and_its_end_too(
         "not kept: No space left on device.", "kept again.", "not kept: No space left on device.",
     ]  # fmt: skip
     assert [f.inclusion for f in read_audit(tmp_path / "a").frames] == [1.0, 1.0]
+
+
+class Live(ListSource):
+    live = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(ListSource, 6), (Live, 3)])
+def test_a_live_camera_does_not_wait_for_the_disk(
+    kind: type[ListSource], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = threading.Semaphore(0)
+
+    def slow(path: Path, content: bytes) -> None:
+        assert disk.acquire(timeout=20)
+        path.write_bytes(content)
+
+    with shipped_runtime() as runtime:
+        pipeline = Pipeline(kind([1]), runtime)
+        with Auditor(tmp_path / "a", pipeline, every_s=0.0) as auditor:
+            monkeypatch.setattr("edgecv.drift.audit.write_atomically", slow)
+            if kind is ListSource:
+                disk.release(6)
+            auditor.take(answer_at(0))
+            while auditor._offers.full():
+                time.sleep(0.001)
+            # one is being written and one waits; the next three are not even offered
+            for n in range(1, 5):
+                auditor.take(answer_at(n))
+            disk.release(6)
+            auditor._offers.join()
+            auditor.take(answer_at(9))
+    assert sum(read_audit(tmp_path / "a").offered.values()) == expected
+
+
+def test_scores_of_another_model_reach_the_loop(tmp_path: Path) -> None:
+    with shipped_runtime() as runtime:
+        pipeline = Pipeline(ListSource([1]), runtime)
+        with Auditor(tmp_path / "a", pipeline, every_s=0.0) as auditor:
+            auditor.take(answer_at(0, classes=3))
+            auditor._offers.join()
+            with pytest.raises(InputError, match="3"):
+                auditor.take(answer_at(1))
 
 
 def test_frames_that_never_fit_are_said_once(tmp_path: Path) -> None:
