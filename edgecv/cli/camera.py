@@ -325,7 +325,12 @@ def _to_text(record: dict[str, Any]) -> str:
     if paired is not None:
         lines.append(f"agrees with float {100 * paired['agreement']:.1f} % ({paired['n']} frames)")
     if drift is not None and drift["estimated_top1"] is not None:
-        lines.append(f"estimated accuracy {100 * drift['estimated_top1']:.1f} %")
+        low, high = (100 * bound for bound in drift["interval"])
+        known = f"{100 * drift['estimated_top1']:.1f} % ({low:.1f} to {high:.1f})"
+        lines.append(
+            f"estimated accuracy {known if drift['inside_calibrated_range'] else 'cannot be told'}"
+            f" ({drift['effective_samples']:.0f} independent frames of late)"
+        )
     if drift is not None and drift["alarms"]:
         lines += [f"drift alarm: {alarm}" for alarm in drift["alarms"]]
     if not record["valid"]:
