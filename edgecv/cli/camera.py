@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecv.cli.evaluating import refuse_existing
-from edgecv.cli.options import backend_option, labels_option, preprocess_option, threads_option
+from edgecv.cli.options import (
+    backend_option,
+    labels_option,
+    page_options,
+    preprocess_option,
+    threads_option,
+)
 from edgecv.cli.surroundings import Wanted, surround
 from edgecv.errors import GateError, InputError, InvalidMeasurementError
 
@@ -45,21 +51,7 @@ _SHIPPED = {"openvino": "openvino", "onnxruntime": "onnx"}
     show_default=True,
     help="A page for browsers, the terminal (for SSH), a window of the desktop, or nothing.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the page.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
-    help="Port of the page.",
-)
-@click.option(
-    "--token",
-    metavar="TEXT",
-    envvar="EDGECV_CAMERA_TOKEN",
-    show_envvar=True,
-    help="Word that viewers need. Beyond this machine one is demanded, and made up unless given.",
-)
+@page_options(8080)
 @click.option(
     "--duration", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."
 )
@@ -189,7 +181,7 @@ def command(
     \b
     edgecv camera --source synth:
     edgecv camera model.int8.tflite --source usb:0 --float model.float.tflite
-    edgecv camera --source synth:?rate=0 --view none --frames 500 --summary run.json
+    edgecv camera --source 'synth:?rate=0' --view none --frames 500 --summary run.json
     """
     if csv_path is not None:
         from edgecv.camera.records import to_csv

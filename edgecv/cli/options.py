@@ -20,6 +20,7 @@ __all__ = [
     "file_argument",
     "labels_option",
     "overwrite_option",
+    "page_options",
     "parse_shapes",
     "parse_size",
     "preprocess_option",
@@ -172,3 +173,35 @@ class Progress:
     def done(self) -> None:
         """Finish the last line."""
         self._end_line()
+
+
+def page_options(port: int) -> Decorator:
+    """Where a page of ours listens, and the word that it asks for: ``--host``, ``--port``, ``--token``.
+
+    Args:
+        port: By default.
+    """
+    options = (
+        click.option("--host", default="127.0.0.1", show_default=True, help="Address of the page."),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            show_default=True,
+            help="Port of the page.",
+        ),
+        click.option(
+            "--token",
+            metavar="TEXT",
+            envvar="EDGECV_CAMERA_TOKEN",
+            show_envvar=True,
+            help="Word that viewers need. Beyond this machine one is demanded, and made up unless given.",
+        ),
+    )
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecv.cli.options import page_options
 from edgecv.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,21 +33,7 @@ _HELP = "Number or beginning of a class; n: none of them; s: skip; ?: list; q: e
 @click.option(
     "--page", is_flag=True, help="Label on a page in the browser, until its Done or Ctrl-C."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the page.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8081,
-    show_default=True,
-    help="Port of the page.",
-)
-@click.option(
-    "--token",
-    metavar="TEXT",
-    envvar="EDGECV_CAMERA_TOKEN",
-    show_envvar=True,
-    help="Word that the page asks for. Beyond this machine one is demanded, and made up unless given.",
-)
+@page_options(8081)
 def command(
     folder: Path,
     model: Path | None,
