@@ -108,7 +108,8 @@ class Pipeline:
             else shadow_of(runtime.info.manifest, self._options.reference_every)
         )
         self._known = frozenset(runtime.info.labels)
-        self._alarms: dict[str, tuple[str, ...]] = {}
+        self._alarms: dict[str, dict[str, str]] = {}
+        self._unreadable = 0
         self.alarmed: bool = False
         self._stop = threading.Event()
         self._watch = Watch(bytecode=False)
@@ -204,6 +205,7 @@ class Pipeline:
             at_s = (frame.came_ns - self._began_ns) / 1e9
             if self._monitor.observe(given.probs.data, pixels, at_s) is not None:
                 self._tell_alarms("drift", map(str, self._monitor.state.get("alarms") or ()))
+            self._tell_unreadable(self._monitor)
         self.last = answer
         for sink in self._sinks:
             sink.take(answer)
@@ -218,16 +220,34 @@ class Pipeline:
         return theirs.top.label
 
     def _tell_alarms(self, kind: str, alarms: Iterable[str]) -> None:
-        """An event for every alarm of a kind that is new, and for the end of one."""
-        now, before = tuple(alarms), self._alarms.get(kind, ())
-        if now != before:
-            for alarm in now:
-                if alarm not in before:
-                    self.events.add("drift", f"Alarm: {alarm}")
-            for alarm in before:
-                if alarm not in now:
-                    self.events.add("drift", f"Over: {alarm}")
-            self._alarms[kind], self.alarmed = now, self.alarmed or bool(now)
+        """An event for every alarm of a kind that is new, for the end of one, and where its text changes.
+
+        What stands before the colon says which alarm it is; a cause may be named later than the alarm.
+        """
+        now = {text.partition(":")[0]: text for text in alarms}
+        before = self._alarms.get(kind, {})
+        if now == before:
+            return
+        for name, text in now.items():
+            if name not in before:
+                self.events.add("drift", f"Alarm: {text}")
+            elif text != before[name]:
+                self.events.add("drift", f"Now: {text}")
+        for name, text in before.items():
+            if name not in now:
+                self.events.add("drift", f"Over: {text}")
+        self._alarms[kind], self.alarmed = now, self.alarmed or bool(now)
+
+    def _tell_unreadable(self, monitor: DriftMonitor) -> None:
+        """An event for the 1st, 2nd, 4th … frame that the monitor can say nothing about."""
+        count = getattr(monitor, "bad_scores", 0) + getattr(monitor, "bad_frames", 0)
+        if count > self._unreadable and count & (count - 1) == 0:
+            self.events.add(
+                "drift",
+                f"The monitor cannot read a frame: its scores are not finite, or it is smaller than 8x8;"
+                f" {count} so far.",
+            )
+        self._unreadable = count
 
     # --- what is known meanwhile, from any thread -------------------------------------------------
 

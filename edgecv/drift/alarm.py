@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edgecv.errors import InputError
 
-__all__ = ["Change", "Latch", "SequentialAlarm", "block_variance", "cusum_threshold"]
+__all__ = ["CALM", "Change", "Latch", "SequentialAlarm", "block_variance", "cusum_threshold"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,12 +32,16 @@ _PRIOR: Final = 10.0
 _MEMORY: Final = 500.0
 #: Steps that wait to join the baseline while a chart is half way to an alarm.
 _WAITING: Final = 10
-#: An alarm ends when the latest steps together lie within so many standard deviations of the baseline.
-_CALM: Final = 3.0
+#: Log likelihood ratio at which what raised an alarm is taken to be over, and the least size of it, in standard
+#: deviations of a step.
+_OVER: Final = 8.0
+_LEAST_SIZE: Final = 0.7
+#: Standard errors that the size is taken smaller by than it looks.
+_CAUTION: Final = 1.5
 #: Steps whose scores are remembered.
 _LATEST: Final = 32
-#: Windows without a finding that switch a latch off.
-_CALM_WINDOWS: Final = 3
+#: Windows, or steps, without a finding that switch a latch off.
+CALM: Final = 3
 
 
 def cusum_threshold(mean_windows: float, charts: int) -> float:
@@ -101,7 +105,6 @@ class Change:
         signals: Indices of the signals that are beyond their threshold.
         age: While an alarm is on, steps since its chart left zero, this one included: when the change began, as
             far as a CUSUM can tell (Page 1954). Else 0.
-        together: float64 [M], scores of the latest steps of that age (32 at most) as one standard normal score.
     """
 
     scores: Array
@@ -109,7 +112,30 @@ class Change:
     active: bool
     signals: tuple[int, ...]
     age: int
-    together: Array
+
+
+class _Return:
+    """Whether a signal that moved is as before: the opposite CUSUM, whose two hypotheses are known by now.
+
+    Within some standard deviations of what is usual lies a small lasting change, too, at every single step. So
+    "usual again" is weighed against "still where the alarm found it": Page's test, log likelihood ratios of
+    normals with mean 0 and with the mean since the change.
+
+    Args:
+        scores: Of the steps since the change.
+    """
+
+    def __init__(self, scores: list[float]) -> None:
+        self._sum, self._count, self._for_usual = sum(scores), len(scores), 0.0
+
+    def add(self, score: float) -> bool:
+        """Take a step; whether it is over."""
+        self._sum, self._count = self._sum + score, self._count + 1
+        # a chart raises an alarm where chance helps it: weighed against the true size the test would be quick to
+        # end, weighed against less it is only slow
+        size = max(_LEAST_SIZE, self._sum / self._count - _CAUTION / math.sqrt(self._count))
+        self._for_usual = max(0.0, self._for_usual + size * (size / 2 - score))
+        return self._for_usual > _OVER
 
 
 class SequentialAlarm:
@@ -119,18 +145,17 @@ class SequentialAlarm:
         signals: M.
         extra: Further scores that are standard normal (or less) where nothing changed.
         mean_windows: Stated mean number of steps between false alarms.
-        calm: Steps that are looked at together to end an alarm.
     """
 
-    def __init__(self, signals: int, extra: int, mean_windows: float, calm: int = 3) -> None:
+    def __init__(self, signals: int, extra: int, mean_windows: float) -> None:
         self.threshold: float = cusum_threshold(mean_windows, 2 * signals + extra)
         # one-sided charts: upward on everything, downward on the signals
         self._charts = np.zeros(2 * signals + extra)
         self._ages = np.zeros(2 * signals + extra, np.int64)
         self._signals = signals
-        self._latest: deque[Array] = deque(maxlen=max(_LATEST, calm))
-        self._calm_steps = calm
-        self._age = self._active_for = 0
+        self._latest: deque[Array] = deque(maxlen=_LATEST)
+        self._returns: dict[int, _Return] = {}
+        self._age = 0
         self._seen = 0.0
         self.mean: Array = np.zeros(signals)
         self._between = np.zeros(signals)
@@ -154,26 +179,18 @@ class SequentialAlarm:
         scores = self._scores(means, variances)
         everything = np.concatenate([scores, np.clip(extra, -_CLIP, _CLIP)])
         self._latest.append(everything)
-        moves = np.concatenate([everything, -scores]) - ALLOWANCE
-        self._charts = np.maximum(0.0, self._charts + moves)
+        one_sided = np.concatenate([everything, -scores])
+        self._charts = np.maximum(0.0, self._charts + one_sided - ALLOWANCE)
         self._ages = np.where(self._charts > 0, self._ages + 1, 0)
-        over = self._charts > self.threshold
-        raised = bool(over.any()) and not self.active
-        found = np.flatnonzero(over)
-        signals = tuple(
-            sorted({int(i) if i < len(everything) else int(i) - len(everything) for i in found})
-        )
+        over = np.flatnonzero(self._charts > self.threshold)
+        raised = bool(over.size) and not self.active
+        signals = tuple(sorted({int(i) % len(everything) for i in over}))
         if raised:
-            self.active, self._age, self._active_for = True, int(self._ages[over].max()), 0
+            self.active, self._age = True, int(self._ages[over].max())
+            self._returns = {chart: _Return(self._size_of(chart)) for chart in over.tolist()}
         elif self.active:
             self._age += 1
-            self._active_for += 1
-            if self._active_for >= self._calm_steps and self._is_calm():
-                self.active, self._age = False, 0
-                # the charts begin at 0
-                self._charts[:] = 0.0
-                self._ages[:] = 0
-        if self.active:
+            self._end_what_is_over(one_sided)
             # what led to the alarm was no part of what is usual
             self._pending.clear()
         else:
@@ -181,14 +198,14 @@ class SequentialAlarm:
             waiting = self._charts.max() > self.threshold / 2
             while self._pending and (not waiting or len(self._pending) > _WAITING):
                 self._learn(*self._pending.pop(0))
-        together = self._together(max(self._age, 1))[: self._signals]
-        return Change(scores, raised, self.active, signals, self._age, together)
+        return Change(scores, raised, self.active, signals, self._age)
 
     def forget(self) -> None:
         """Take what comes now for usual."""
         self._seen, self.active, self._age = 0.0, False, 0
         self._pending.clear()
         self._latest.clear()
+        self._returns.clear()
         self._ages[:] = 0
         for array in (self._charts, self.mean, self._between, self._within):
             array[:] = 0.0
@@ -205,15 +222,30 @@ class SequentialAlarm:
         z = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(t**2 / freedom))
         return np.asarray(np.clip(np.sign(t) * z, -_CLIP, _CLIP))
 
-    def _together(self, steps: int) -> Array:
-        newest = list(self._latest)[-steps:]
-        return np.asarray(np.sum(newest, axis=0) / math.sqrt(len(newest)))
+    def together(self, steps: int) -> Array:
+        """Scores of the signals over the latest *steps* (32 at most) as one standard normal score: float64 [M]."""
+        newest = list(self._latest)[-max(steps, 1) :]
+        return np.asarray(np.sum(newest, axis=0) / math.sqrt(len(newest)))[: self._signals]
 
-    def _is_calm(self) -> bool:
-        """Whether the latest steps together look as usual."""
-        together = self._together(self._calm_steps)
-        two_sided = np.abs(together[: self._signals])
-        return bool((two_sided < _CALM).all() and (together < _CALM).all())
+    def _size_of(self, chart: int) -> list[float]:
+        """Scores of the steps since a chart left zero, upward where the chart looks downward."""
+        width = len(self._latest[-1])
+        sign, at = (1.0, chart) if chart < width else (-1.0, chart - width)
+        return [sign * float(one[at]) for one in list(self._latest)[-int(self._ages[chart]) :]]
+
+    def _end_what_is_over(self, one_sided: Array) -> None:
+        """End the alarm when all signals that raised it are usual again.
+
+        Those that followed do not hold it: what else is still changed raises one of its own.
+        """
+        for chart, back in list(self._returns.items()):
+            if back.add(float(one_sided[chart])):
+                del self._returns[chart]
+        if not self._returns:
+            self.active, self._age = False, 0
+            # the charts begin at 0
+            self._charts[:] = 0.0
+            self._ages[:] = 0
 
     def _learn(self, means: Array, variances: Array) -> None:
         if self._seen >= _MEMORY:
@@ -240,7 +272,7 @@ class Latch:
     ([False, True, False, False], False)
     """
 
-    def __init__(self, on: int = 2, off: int = _CALM_WINDOWS) -> None:
+    def __init__(self, on: int = 2, off: int = CALM) -> None:
         self._on, self._off = on, off
         self._run = 0
         self.active: bool = False

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgecv.drift.alarm import Change, Latch, SequentialAlarm
+from edgecv.drift.alarm import CALM, Change, Latch, SequentialAlarm
 from edgecv.drift.answers import COLUMNS, Answer
 from edgecv.drift.by_class import LEAST_SPREAD
 from edgecv.drift.causes import (
@@ -27,7 +27,7 @@ from edgecv.drift.correlation import Thinner
 from edgecv.drift.estimator import Estimate
 from edgecv.drift.options import MonitorOptions
 from edgecv.drift.profile import DriftProfile
-from edgecv.drift.quality import QUALITY, quality
+from edgecv.drift.quality import LEAST_SIDE, QUALITY, quality
 from edgecv.drift.recent import Recent, Scatter, Step
 from edgecv.drift.reports import Alarm, WindowReport
 from edgecv.drift.window import Window, features
@@ -81,6 +81,7 @@ class Monitor:
 
     Attributes:
         bad_scores: Frames whose scores were not finite; they are left out.
+        bad_frames: Frames that are too small to say what they look like; likewise.
         clock_jumps: Times that went back, were not finite, or leapt by more than a day.
     """
 
@@ -94,6 +95,7 @@ class Monitor:
         self.profile: DriftProfile = profile
         self.options: MonitorOptions = options or MonitorOptions()
         self.bad_scores: int = 0
+        self.bad_frames: int = 0
         self.clock_jumps: int = 0
         self._rng = np.random.default_rng(self.options.seed)
         self._thinner = Thinner(longest_s=self.options.longest_gap_s)
@@ -102,10 +104,8 @@ class Monitor:
         self._step_size = self.options.window / self._steps
         # half of the false alarms may come from the charts, half from the comparison with the reference
         self._steps_per_alarm = 2 * self.options.false_alarm_windows * self._steps
-        self._chart = SequentialAlarm(
-            len(SIGNALS), 1, self._steps_per_alarm, max(3, math.ceil(self._steps / 2))
-        )
-        self._latch, self._quick_latch = Latch(), Latch(on=_QUICK, off=max(3, self._steps))
+        self._chart = SequentialAlarm(len(SIGNALS), 1, self._steps_per_alarm)
+        self._latch, self._quick_latch = Latch(), Latch(on=_QUICK)
         self._recent = Recent(profile.classes, self.options.window)
         self._scatter = Scatter(self.options.window, self._rng)
         self._since = 0.0
@@ -140,9 +140,12 @@ class Monitor:
         return None if sample is None else self._take(sample, now)
 
     def measure(self, scores: npt.NDArray[Any], frame: npt.NDArray[np.uint8]) -> Sample | None:
-        """What :meth:`observe` reads of a frame, or None (and counted) when a score is not finite."""
+        """What :meth:`observe` reads of a frame; None, and counted, where there is nothing to read."""
         if not np.isfinite(scores).all():
             self.bad_scores += 1
+            return None
+        if min(frame.shape[:2]) < LEAST_SIDE:
+            self.bad_frames += 1
             return None
         return Sample(self.profile.calibrator.answer(scores), quality(frame))
 
@@ -266,19 +269,26 @@ class Monitor:
     def _close(self, now: float) -> WindowReport | None:
         """End a step; a report where it ends a window, or raises an alarm."""
         step = Step(self._window, self._effective(), self._start)
-        before = self._chart.mean.copy()
+        before, was = self._chart.mean.copy(), (self._chart.active, self._quick_latch.active)
         change = self._judge(step)
         at_once = self._compare(step.window, step.effective, 1 / self._steps_per_alarm)
         quick = self._quick_latch.add(bool(at_once.causes))
         self._recent.add(step)
         self._since += step.effective
+        over = was[1] and not self._quick_latch.active
         if change.raised or quick:
             self._recent.keep(change.age if change.raised else _QUICK)
+        elif over or (was[0] and not change.active):
+            # nor is what lies before its end
+            self._recent.keep(CALM)
         window, effective = self._recent.merged()
         evidence = self._compare(window, effective, 1 / (2 * self.options.false_alarm_windows))
+        if over and not evidence.causes:
+            # a fault that was plain in every step need not be missed in three windows
+            self._latch = Latch()
         if quick and not evidence.causes:
             evidence = replace(evidence, causes=at_once.causes)
-        causes = self._causes(window, evidence, before, change)
+        causes = self._causes(window, effective, evidence, before, change)
         ended = self._since >= self.options.window
         # windows that overlap would not be two findings
         slow = ended and self._latch.add(bool(evidence.causes))
@@ -320,7 +330,7 @@ class Monitor:
         return change
 
     def _causes(
-        self, window: Window, evidence: Evidence, before: Array, change: Change
+        self, window: Window, effective: float, evidence: Evidence, before: Array, change: Change
     ) -> tuple[str, ...]:
         """Names for what differs from the reference, and for what changed in the stream."""
         causes = evidence.causes
@@ -330,25 +340,27 @@ class Monitor:
         # what follows from changed pictures is no cause beside them
         more = (
             c
-            for c in self._changed(window, before, change)
+            for c in self._changed(window, effective, before, change)
             if c not in causes and not (pictures and c in (CLASS_MIX, UNKNOWN_CONTENT))
         )
         return (*causes, *more)
 
-    def _changed(self, window: Window, before: Array, change: Change) -> tuple[str, ...]:
+    def _changed(
+        self, window: Window, effective: float, before: Array, change: Change
+    ) -> tuple[str, ...]:
         """Names for a change against the stream's own past."""
         spreads = np.maximum(self.profile.reference.quality_spreads, LEAST_SPREAD)
         shifts = (window.quality / window.weight - before[len(_WATCHED) :]) / spreads
-        mix = mix_score(window.counts, self._usual, 1.0)[1]
+        sure, mix = mix_score(window.counts / (window.frames / effective), self._usual, 1.0)
         by_class = self.profile.reference.by_class
         if by_class is not None and mix >= MIX_DISTANCE:
             own, usual = map(by_class.expected_quality, (window.counts, self._usual))
             shifts = smaller(shifts, own - usual)
-        scores = change.together[len(_WATCHED) :]
+        scores = self._chart.together(len(self._recent))[len(_WATCHED) :]
         moved = np.abs(scores) >= 3
         if (moved & (np.abs(shifts) >= self.options.least_shift / 2)).any():
             return name_shift(np.where(np.abs(scores) >= 2, shifts, 0.0), self.profile.signatures)
-        if len(SIGNALS) in change.signals or mix >= 0.2:
+        if len(SIGNALS) in change.signals or (mix >= 0.2 and sure >= 3):
             return (CLASS_MIX,)
         if set(change.signals) & set(range(len(_WATCHED))):
             return (UNKNOWN_CONTENT,)

@@ -189,6 +189,15 @@ def _calibrator(reader: Reader, classes: int) -> Calibrator:
     )
 
 
+def _column_means(reader: Reader, columns: tuple[int]) -> npt.NDArray[np.float64]:
+    """Means; that of a share has to be one."""
+    means = reader.array("column_means", columns)
+    strange = float(means[COLUMNS.index("strange")])
+    if not 0 <= strange <= 1:
+        raise reader.wrong("column_means", f"a share for 'strange', not {strange:g},")
+    return means
+
+
 def _reference(reader: Reader, classes: int, major: int) -> Reference:
     levels = reader.array("levels", (None,), low=0.0, high=1.0, ascending=True)
     quantiles = reader.object("quantiles")
@@ -203,7 +212,7 @@ def _reference(reader: Reader, classes: int, major: int) -> Reference:
         top1=top1,
         low=low,
         high=high,
-        column_means=reader.array("column_means", columns),
+        column_means=_column_means(reader, columns),
         column_spreads=reader.array("column_spreads", columns, low=0.0),
         quality_means=reader.array("quality_means", statistics),
         quality_spreads=reader.array("quality_spreads", statistics, low=0.0),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgecv.errors import InputError
 
-__all__ = ["QUALITY", "quality"]
+__all__ = ["LEAST_SIDE", "QUALITY", "quality"]
 
 #: Names of the statistics, in order.
 QUALITY: Final = (
@@ -37,6 +37,8 @@ _ROWS, _COLUMNS = 120, 160
 #: Size of each of the four windows at full resolution, multiples of 8.
 _TILE: Final = (48, 64)
 _BLOCK: Final = 8
+#: Smaller frames say nothing.
+LEAST_SIDE: Final = _BLOCK
 _LUMA: Final = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 #: Keeps logarithms of flat pictures finite; a tenth of a grey level.
 _FLAT: Final = 0.1

@@ -43,8 +43,8 @@ class Shadow:
     Attributes:
         frames: Compared so far.
         apart: Whether both agreed on fewer of the last 200 compared frames than on the reference pictures, judged
-            once per 200 (Fisher's exact test, chance of a false alarm 1 in 1,000 at most); it ends with a window
-            that is usual again.
+            once per 200 (Fisher's exact test, chance of a false alarm 1 in 1,000 at most); it ends when the latest
+            600 are usual again.
 
     >>> shadow = Shadow(every=2)
     >>> [shadow.wants() for _ in range(4)]
@@ -61,6 +61,7 @@ class Shadow:
         self._thinner = Thinner(longest_s=0.0, keep=_REMEMBERED)
         self._usual = usual
         self._recent: deque[int] = deque(maxlen=_WINDOW)
+        self._windows: deque[tuple[int, int]] = deque(maxlen=3)
         self.apart: bool = False
 
     def wants(self) -> bool:
@@ -95,8 +96,11 @@ class Shadow:
 
     def _judge(self, usual: Estimate) -> None:
         n = self._independent(_WINDOW)
-        differ = round(n * (1 - sum(self._recent) / _WINDOW))
-        chance = fisher_upper(differ, n, round(usual.n * (1 - usual.value)), usual.n)
+        self._windows.append((round(n * (1 - sum(self._recent) / _WINDOW)), n))
+        # an alarm takes one window, its end the latest three together: a middling effect does not come and go
+        judged = self._windows if self.apart else [self._windows[-1]]
+        differ, size = (sum(column) for column in zip(*judged, strict=True))
+        chance = fisher_upper(differ, size, round(usual.n * (1 - usual.value)), usual.n)
         self.apart = chance < (_CALM if self.apart else _LEVEL)
 
     def _independent(self, frames: int) -> int:
@@ -160,7 +164,7 @@ def usual_agreement(profile: Mapping[str, Any]) -> Estimate | None:
         n = int(report["pictures"])
         if not (0 <= value <= 1 and 0 <= low <= high <= 1 and 1 <= n <= 10**9):
             raise ValueError(f"agreement {value} [{low}, {high}] of {n}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelLoadError(
             f"its drift profile is damaged: against_float ({error})",
             cure="Make it anew: edgecv drift profile MODEL --data REF --float FLOAT_MODEL --overwrite",

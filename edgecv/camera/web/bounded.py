@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol with limits of our own: it has none for slow clients and large headers.
 
-Measured on uvicorn 0.54: no deadline for headers, 70 kB of them and 2,000 of them pass, and a client that
-stops reading holds its connection for ever.
+Measured on uvicorn 0.54: no deadline for headers, 70 kB of them and 2,000 of them pass, a client that stops
+reading holds its connection for ever, and so does one that has its answer and sends the body drop by drop: any
+byte ends the keep-alive timer, and nothing starts it again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Limits:
     Attributes:
         connections: Open at once.
         per_address: Of these, by one address.
-        head_s: From the connection, or from the first byte of a further request, to its last header.
+        head_s: From the connection, or from the first byte of a further request, to its last header; and from
+            an answer to the last byte of a body that was not waited for.
         head_bytes: Of request line and headers.
         stuck_s: How long a client may not read what waits for it.
         open: Connections that are open.
@@ -51,6 +53,14 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
         _refused = False
         #: Since when the client has not read; kept by :func:`reap`.
         stuck_since: float | None = None
+        #: Since when it owes a body that nobody waits for; kept by :func:`reap`.
+        owes_since: float | None = None
+
+        @property
+        def owes(self) -> bool:
+            """Whether the answer is complete and the request's body is not."""
+            answered = self.cycle is not None and self.cycle.response_complete
+            return answered and self.conn.their_state is h11.SEND_BODY
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             address = (transport.get_extra_info("peername") or ("",))[0]
@@ -91,7 +101,9 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
                     self.transport.close()
                     return
             super().data_received(data)
-            if self.conn.their_state is not h11.IDLE:
+            if self.conn.their_state is h11.IDLE:
+                self._arm()  # also after the rest of a body that nobody waited for: uvicorn's timer is gone
+            else:
                 self._head = 0
                 self._disarm()
 
@@ -105,15 +117,21 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
 
 
 async def reap(limits: Limits) -> None:
-    """Abort, again and again, connections whose client does not read."""
+    """Abort, again and again, connections whose client does not read, or owes a body after its answer."""
     clock = asyncio.get_running_loop().time
+
+    def since(now: bool, before: float | None) -> float | None:
+        return (clock() if before is None else before) if now else None
+
+    def over(began: float | None, most_s: float) -> bool:
+        return began is not None and clock() - began > most_s
+
     while True:
-        await asyncio.sleep(min(1.0, limits.stuck_s / 4))
+        await asyncio.sleep(min(1.0, limits.stuck_s / 4, limits.head_s / 4))
         for one in tuple(limits.open):
             waits = one.transport.get_write_buffer_size() > 0
-            if not (one.flow.write_paused or (one.transport.is_closing() and waits)):
-                one.stuck_since = None
-            elif one.stuck_since is None:
-                one.stuck_since = clock()
-            elif clock() - one.stuck_since > limits.stuck_s:
+            stuck = one.flow.write_paused or (one.transport.is_closing() and waits)
+            one.stuck_since = since(stuck, one.stuck_since)
+            one.owes_since = since(one.owes, one.owes_since)
+            if over(one.stuck_since, limits.stuck_s) or over(one.owes_since, limits.head_s):
                 one.transport.abort()

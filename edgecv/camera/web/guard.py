@@ -175,7 +175,8 @@ class Guard:
             await self._app(scope, receive, send)
         else:
             status, headers, body = refusal
-            headers = [(b"content-length", str(len(body)).encode()), *headers]
+            # Whoever is sent away gives its connection back: a body that it announced would be waited for.
+            headers = [(b"content-length", str(len(body)).encode()), _CLOSE, *headers]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
@@ -198,19 +199,19 @@ class Guard:
     ) -> _Answer | None:
         """Only what a page of ours sends: a form of another site has another origin, and cannot send JSON."""
         if scope["method"] != "POST":
-            return _plain(405, "Only POST.", (b"allow", b"POST"), _CLOSE)
+            return _plain(405, "Only POST.", (b"allow", b"POST"))
         origins = [value for name, value in scope["headers"] if name == b"origin"]
         if origins not in ([b"http://" + headers[b"host"]], [b"https://" + headers[b"host"]]):
-            return _plain(403, "Only this page's own requests.", _CLOSE)
+            return _plain(403, "Only this page's own requests.")
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
-            return _plain(415, "Only application/json.", _CLOSE)
+            return _plain(415, "Only application/json.")
         length = headers.get(b"content-length", b"")
         if b"transfer-encoding" in headers or not length.isdigit():
-            return _plain(411, "The length of the body has to be said.", _CLOSE)
+            return _plain(411, "The length of the body has to be said.")
         most = self._posts[scope["path"]]
         if len(length) > 9 or int(length) > most:
-            return _plain(413, f"At most {most} bytes.", _CLOSE)
+            return _plain(413, f"At most {most} bytes.")
         return None
 
     async def _body(self, receive: Receive, most: int) -> bytes | None:
@@ -288,14 +289,14 @@ def _plain(status: int, text: str, *headers: tuple[bytes, bytes]) -> _Answer:
     return status, [(b"content-type", b"text/plain; charset=utf-8"), *headers], text.encode()
 
 
-_LATE: Final = _plain(408, "The body did not come.", _CLOSE)
+_LATE: Final = _plain(408, "The body did not come.")
 
 
 def _refuse_get(scope: MutableMapping[str, Any], headers: dict[bytes, bytes]) -> _Answer | None:
     if scope["method"] not in ("GET", "HEAD"):
-        return _plain(405, "Only GET and HEAD.", (b"allow", b"GET, HEAD"), _CLOSE)
+        return _plain(405, "Only GET and HEAD.", (b"allow", b"GET, HEAD"))
     if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
-        return _plain(413, "Requests have no body here.", _CLOSE)
+        return _plain(413, "Requests have no body here.")
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
@@ -271,3 +272,32 @@ def test_connections_are_counted_as_on_the_cameras_page(tmp_path: Path) -> None:
         assert get(page, "/api/state")[0] == 200
         for one in held:
             one.close()
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_what_is_accepted_goes_on_over_one_connection(token: str | None, tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    with labeling(tmp_path / "a", token=token, head_s=0.4) as page:
+        headers = {
+            "Origin": f"http://127.0.0.1:{page.port}",
+            "Content-Type": "application/json",
+            **({"Authorization": f"Bearer {token}"} if token else {}),
+        }
+        connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=5)
+        connection.connect()
+        first = connection.sock
+        for number in (1, 2, 3):
+            for method, path, body in (
+                ("POST", "/api/label", json.dumps({"number": number, "class": 0})),
+                ("POST", "/api/label", "{}"),
+                ("GET", f"/picture/{number + 1}", None),
+                ("GET", "/api/state", None),
+            ):
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                said = answer.read()
+                assert answer.status == (400 if body == "{}" else 200), said
+                assert connection.sock is first
+            assert json.loads(said)["labeled"] == number
+            time.sleep(0.6)  # longer than a head may take; who labels looks at a picture
+        connection.close()

@@ -133,6 +133,42 @@ def test_alarms_become_events_once_and_end() -> None:
     assert times == sorted(times)
 
 
+def test_an_alarm_whose_cause_is_named_later_is_not_over() -> None:
+    class Later(Watcher):
+        @property
+        def state(self) -> Mapping[str, Any]:
+            texts = {5: "the stream changed: cause unknown", 10: "the stream changed: dark"}
+            return {**super().state, "alarms": [texts[n] for n in (len(self.seen),) if n in texts]}
+
+    with shipped_runtime() as runtime:
+        source = open_source("synth:?rate=0", runtime.info.labels)
+        pipeline = Pipeline(source, runtime, monitor=Later())
+        pipeline.run(frames=18)
+    told = [event.text for event in pipeline.events.since(0) if event.kind == "drift"]
+    assert told == [
+        "Alarm: the stream changed: cause unknown",
+        "Now: the stream changed: dark",
+        "Over: the stream changed: dark",
+    ]
+
+
+def test_frames_that_the_monitor_cannot_read_are_said_and_no_end() -> None:
+    class Blind(Watcher):
+        bad_frames = 0
+
+        def observe(self, scores: Any, frame: Any, at_s: float) -> object | None:
+            self.bad_frames += 1
+            return None
+
+    with shipped_runtime() as runtime:
+        pipeline = Pipeline(
+            open_source("synth:?rate=0", runtime.info.labels), runtime, monitor=Blind()
+        )
+        assert pipeline.run(frames=20)["frames_out"] == 20
+    told = [event.text for event in pipeline.events.since(0) if event.kind == "drift"]
+    assert [text.rsplit("; ", 1)[1] for text in told] == [f"{n} so far." for n in (1, 2, 4, 8, 16)]
+
+
 def test_a_float_file_of_other_classes_is_refused() -> None:
     names = tuple(f"class {n}" for n in range(13))
     from edgecv.runtime import Runtime

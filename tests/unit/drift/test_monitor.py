@@ -13,6 +13,7 @@ from drift_parts import CLASSES, picture, pictures, profile, scores
 from edgecv.drift import Monitor, MonitorOptions, Sample, WindowReport
 from edgecv.drift.causes import CLASS_MIX
 from edgecv.drift.corruptions import FAMILIES
+from edgecv.drift.quality import QUALITY
 from edgecv.errors import InputError
 
 Array = np.ndarray[Any, Any]
@@ -21,6 +22,7 @@ STATE = [
     "estimated_top1", "interval", "reference_top1", "effective_samples", "inside_calibrated_range",
     "causes", "alarms",
 ]  # fmt: skip
+OPTIONS_BLUE = QUALITY.index("blue")
 MAKE = {family.name: family.make for family in FAMILIES}
 
 
@@ -193,6 +195,48 @@ def test_a_clock_that_jumps_neither_stops_nor_floods_the_sampling(leap: float) -
     assert len(reports) == pytest.approx(len(first), abs=0.6 * len(first))
     ends = [report.end_s for report in first + reports]
     assert ends == sorted(ends)
+
+
+def test_a_frame_that_is_too_small_is_left_out_and_counted() -> None:
+    monitor = Monitor(profile(), OPTIONS)
+    frame = pictures(1, 0)[0][0]
+    for number, tiny in enumerate([frame[:4, :4], frame[:200, :7], frame[:1], frame]):
+        assert monitor.observe(scores(frame), tiny, float(number)) is None
+    assert monitor.bad_frames == 3
+    assert monitor.state["effective_samples"] == 0
+
+
+def test_after_a_fault_the_alarm_and_the_estimate_are_soon_those_of_the_stream() -> None:
+    rng = np.random.default_rng(5)
+    faulty = pool(lambda frame: MAKE["dark"](frame, 0.7, rng), seed=2, keep=200)
+    monitor = Monitor(profile(), MonitorOptions())
+    before = run(monitor, CLEAN, 60_000)
+    usual = np.median([report.end_s - report.start_s for report in before])
+    run(monitor, faulty, 20_000, seed=1, at=60_000)
+    assert len(monitor.state["alarms"]) == 2
+    for number, sample in enumerate(scenes(CLEAN, 40_000, 12, 3), start=80_000):
+        monitor.observe_sample(sample, number / 10)
+        if not monitor.state["alarms"]:
+            break
+    assert number / 10 - 8000 < 0.7 * usual
+    assert monitor.state["effective_samples"] < 120
+    assert monitor.state["causes"] == []
+
+
+def test_a_lasting_small_change_is_one_alarm() -> None:
+    blue = OPTIONS_BLUE
+    monitor = Monitor(profile(), MonitorOptions())
+    rng = np.random.default_rng(8)
+    spreads, told = profile().reference.quality_spreads, []
+    for number in range(24_000):
+        sample = CLEAN[int(rng.integers(len(CLEAN)))]
+        moved = sample.quality.copy()
+        moved[blue] += 0.45 * spreads[blue] * (number > 4000)
+        monitor.observe_sample(Sample(sample.answer, moved), number / 10)
+        on = any("changed" in text for text in monitor.state["alarms"])
+        if not told or told[-1] != on:
+            told.append(on)
+    assert told == [False, True]
 
 
 def test_a_first_time_that_is_none_does_no_harm() -> None:
