@@ -52,7 +52,8 @@ class Auditor:
         every_s: One frame per so many seconds instead; 0 offers every frame.
 
     Raises:
-        InputError: The model does not say what its scores are, or the folder cannot be used.
+        InputError: The model does not say what its scores are or has no names of classes, or the folder cannot be
+            used.
     """
 
     def __init__(
@@ -99,6 +100,11 @@ class Auditor:
             self._sampler.__exit__(kind, error, trace)
         except OSError as failed:
             self._tell(failed.strerror or type(failed).__name__)
+
+    @property
+    def offered(self) -> int:
+        """Frames that were offered so far, those of earlier runs included."""
+        return self._sampler.offered
 
     @property
     def text(self) -> str:

@@ -20,6 +20,7 @@ from edgecv.cli.options import (
     labels_option,
     page_options,
     preprocess_option,
+    refuse_alone,
     threads_option,
 )
 from edgecv.cli.surroundings import Wanted, surround
@@ -183,6 +184,10 @@ def command(
     edgecv camera model.int8.tflite --source usb:0 --float model.float.tflite
     edgecv camera --source 'synth:?rate=0' --view none --frames 500 --summary run.json
     """
+    refuse_alone("audit", "audit_every", "audit_frames", "audit_mb")
+    refuse_alone("float_path", "float_every")
+    refuse_alone("keep", "keep_mb", "keep_below")
+    refuse_alone("log", "log_mb")
     if csv_path is not None:
         from edgecv.camera.records import to_csv
 
@@ -197,11 +202,11 @@ def command(
             cure=f"Add --source URI. {cameras_found()} Without one: --source synth:",
         )
     refuse_existing(summary, overwrite=overwrite)
+    wanted = Wanted(**around)
     from edgecv.camera import Pipeline, PipelineOptions, open_source
     from edgecv.camera.monitor import monitor_of, shipped_monitor
     from edgecv.camera.systemd import Watchdog
 
-    wanted = Wanted(**around)
     with ExitStack() as stack:
         runtime = stack.enter_context(_open(model, backend, threads, labels, preprocess))
         reference = None

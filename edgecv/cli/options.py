@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from edgecv.errors import InputError
 
@@ -24,6 +25,7 @@ __all__ = [
     "parse_shapes",
     "parse_size",
     "preprocess_option",
+    "refuse_alone",
     "tensors_option",
     "threads_option",
 ]
@@ -132,6 +134,31 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             raise InputError(f"--shape names {name!r} twice", cure="Name each input once.")
         found[name] = tuple(map(int, parts))
     return found
+
+
+def refuse_alone(needed: str, *names: str) -> None:
+    """Refuse options of the command that runs which would do nothing without another one.
+
+    Only what stands in the command line counts, not what comes from the environment.
+
+    Args:
+        needed: Parameter without which *names* do nothing.
+        names: Parameters.
+
+    Raises:
+        click.UsageError: One of *names* was given, and *needed* was not.
+    """
+    context = click.get_current_context()
+    if context.params[needed]:
+        return
+    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{options[name]} does nothing without {options[needed]}. Add {options[needed]}, or leave"
+                f" {options[name]} out.",
+                context,
+            )
 
 
 class Progress:

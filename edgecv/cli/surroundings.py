@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecv.errors import InputError
+
 if TYPE_CHECKING:
     from edgecv.camera.monitor import DriftMonitor
     from edgecv.camera.pipeline import Pipeline
@@ -33,6 +35,13 @@ class Wanted:
     audit_frames: int
     audit_mb: float
     audit_every: float | None
+
+    def __post_init__(self) -> None:
+        if self.keep and self.audit and self.keep.resolve() == self.audit.resolve():
+            raise InputError(
+                f"--keep and --audit both name '{self.audit}': each needs a folder of its own",
+                cure=f"Name another one, e.g. --keep {self.audit}-kept.",
+            )
 
 
 def surround(
@@ -82,9 +91,12 @@ def _audit(
     auditor = Auditor(
         folder, pipeline, monitor=monitor, options=options, every_s=wanted.audit_every
     )
-    stack.callback(
-        lambda: click.echo(f"audit: {auditor.text}; label them: edgecv drift label {folder} --page")
-    )
+
+    def say() -> None:
+        if auditor.offered:
+            click.echo(f"audit: {auditor.text}; label them: edgecv drift label {folder} --page")
+
+    stack.callback(say)
     pipeline.add(stack.enter_context(auditor))
 
 

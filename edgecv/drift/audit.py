@@ -82,15 +82,17 @@ class AuditSampler:
         folder: Made when missing; one that holds anything but an audit of this model is refused.
         labels: Of the model.
         identity: Of the model, for the record.
-        options: How many. Only ``most_bytes`` and ``seed`` may differ from those of an earlier run.
+        options: How many. Only ``most_bytes`` and ``seed`` may differ from those of an earlier run. Where nothing
+            of an earlier run fitted under its ``most_bytes``, the drawing begins anew, and what was offered
+            before counts as frames that nobody can label.
 
     Attributes:
         options: As given.
         full: Not even one frame fits under the cap; nothing is kept.
 
     Raises:
-        InputError: The folder cannot be used, holds something else or another model's audit, is filled by another
-            process now, or its index is damaged.
+        InputError: The model has no names of classes, the folder cannot be used, holds something else or
+            another model's audit, is filled by another process now, or its index is damaged.
     """
 
     def __init__(
@@ -100,6 +102,11 @@ class AuditSampler:
         identity: str,
         options: AuditOptions | None = None,
     ) -> None:
+        if len(labels) < 2:
+            raise InputError(
+                f"the model names {len(labels)} classes, and an audit needs two that people can choose from",
+                cure="Name a file of them: labels= of Runtime, or --labels FILE.",
+            )
         self.options: AuditOptions = options or AuditOptions()
         self.full: bool = False
         self._folder, self._labels, self._identity = folder, labels, identity
@@ -115,10 +122,11 @@ class AuditSampler:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._unlock = weakref.finalize(self, os.close, _locked(folder))
-            if (folder / INDEX).exists():
-                self._resume(read_index(folder))
-            else:
+            index = read_index(folder) if (folder / INDEX).exists() else None
+            if index is None or not index.began:
                 self._begin()
+            else:
+                self._resume(index)
         except OSError as error:
             raise InputError(
                 f"the folder '{folder}' cannot be used: {error.strerror}", cure="Choose another."
@@ -126,7 +134,8 @@ class AuditSampler:
 
     def _begin(self) -> None:
         others = [p.name for p in self._folder.iterdir() if not _TORN.fullmatch(p.name)]
-        if others:
+        # a first start that failed may have left an index of nothing, and a kill pictures that it does not name
+        if others and INDEX not in others:
             raise InputError(
                 f"'{self._folder}' holds something that is no audit ('{min(others)}')",
                 cure="Name a new folder.",
@@ -161,8 +170,9 @@ class AuditSampler:
             ) from error
         self._number = max([index.number, *(int(Path(r.file).stem) for r in index.rows)])
         for name, reservoir in self._reservoirs.items():
-            stratum = index.strata[name]
+            stratum, places = index.strata[name], reservoir.size
             reservoir.size, reservoir.offered = stratum.size, stratum.offered
+            reservoir.lost = stratum.lost
             reservoir.kept = [row for row in index.rows if row.stratum == name]
             if len(reservoir.kept) < min(reservoir.size, reservoir.offered):
                 raise InputError(
@@ -172,9 +182,12 @@ class AuditSampler:
                 )
             present = [row for row in reservoir.kept if (self._folder / row.file).is_file()]
             reservoir.forget(present)
+            if places and not reservoir.size:
+                # nothing fitted; with more bytes it may now
+                reservoir.begin_anew(places)
             self._bytes |= {r.file: (self._folder / r.file).stat().st_size for r in present}
         self._clean()
-        self._saved_at = self.offered
+        self._saved_at = self._drawn
         self._fit()
 
     def _clean(self) -> None:
@@ -200,7 +213,11 @@ class AuditSampler:
 
     @property
     def offered(self) -> int:
-        """Frames of which was drawn so far, those of earlier runs included."""
+        """Frames that were offered so far, those of earlier runs included."""
+        return self._drawn + sum(reservoir.lost for reservoir in self._reservoirs.values())
+
+    @property
+    def _drawn(self) -> int:
         return sum(reservoir.offered for reservoir in self._reservoirs.values())
 
     @property
@@ -223,7 +240,9 @@ class AuditSampler:
 
         Raises:
             InputError: Another number of classes.
-            OSError: The folder cannot be written. The frame counts as not offered, and the next one may be.
+            OSError: The folder cannot be written. If it was the picture, the frame counts as not offered. If it
+                was the index, which is written now and then, the frame counts and stays kept, and the next call
+                writes the index. Either way the next frame may be offered.
         """
         if probabilities.shape != (len(self._labels),):
             raise InputError(
@@ -281,7 +300,7 @@ class AuditSampler:
 
     def _save_now_and_then(self) -> None:
         """Write the index when the chances in it are off by more than 2 %: seldom, since cards wear out."""
-        if self.offered > 1.02 * self._saved_at:
+        if self._drawn > 1.02 * self._saved_at:
             self.save()
 
     def save(self) -> None:
@@ -294,7 +313,9 @@ class AuditSampler:
             identity=self._identity,
             labels=self._labels,
             rows=tuple(row for one in self._reservoirs.values() for row in one.kept),
-            strata={n: Stratum(one.size, one.offered) for n, one in self._reservoirs.items()},
+            strata={
+                n: Stratum(one.size, one.offered, one.lost) for n, one in self._reservoirs.items()
+            },
             asked={
                 "by_chance": self.options.by_chance,
                 "unsure": self.options.unsure,
@@ -303,7 +324,7 @@ class AuditSampler:
             number=self._number,
             generator=plain_state(self._bits.state),
         ).write(self._folder)
-        self._saved_at = self.offered
+        self._saved_at = self._drawn
         for file in self._gone:
             with contextlib.suppress(OSError):
                 (self._folder / file).unlink(missing_ok=True)

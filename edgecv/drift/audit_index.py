@@ -67,10 +67,12 @@ class Stratum:
     Attributes:
         size: Frames that it keeps at most; it shrinks where the pictures outgrow their bound.
         offered: Frames of which it drew.
+        lost: Frames offered before it had to begin anew: no kept frame stands for them.
     """
 
     size: int
     offered: int
+    lost: int = 0
 
     @property
     def chance(self) -> float:
@@ -100,6 +102,13 @@ class Index:
     number: int
     generator: Mapping[str, int]
 
+    @property
+    def began(self) -> bool:
+        """Whether any frame was ever offered."""
+        return bool(
+            self.rows or self.number or any(s.offered or s.lost for s in self.strata.values())
+        )
+
     def write(self, folder: Path) -> None:
         """Put it into *folder*, in one piece.
 
@@ -125,6 +134,7 @@ class Index:
             "sampling": {
                 "asked": dict(self.asked),
                 "size": {name: stratum.size for name, stratum in self.strata.items()},
+                "lost": {name: stratum.lost for name, stratum in self.strata.items()},
                 "number": self.number,
                 # 128 bits: more than other readers of JSON keep of a number
                 "generator": {name: hex(value) for name, value in self.generator.items()},
@@ -170,8 +180,14 @@ def _parse(document: Any, path: Path) -> Index:
         raise InputError(f"'{path}' names no classes", cure=_NEW)
     sampling, offered = top.object("sampling"), top.object("offered")
     size, asked, generator = (sampling.object(name) for name in ("size", "asked", "generator"))
+    # indexes from before there was such a count lost nothing
+    lost = sampling.object("lost") if "lost" in sampling.keys() else None  # noqa: SIM118
     strata = {
-        name: Stratum(size.integer(name, 0, 10**6), offered.integer(name, 0, 10**15))
+        name: Stratum(
+            size.integer(name, 0, 10**6),
+            offered.integer(name, 0, 10**15),
+            0 if lost is None else lost.integer(name, 0, 10**15),
+        )
         for name in STRATA
     }
     rows = top.take("frames")

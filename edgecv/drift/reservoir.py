@@ -25,12 +25,14 @@ class Reservoir:
     Attributes:
         size: Places now.
         offered: Of how many was drawn.
+        lost: Offered before it began anew: nothing that is kept stands for them.
         kept: What is in them.
     """
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
         self.size: int = size
         self.offered: int = 0
+        self.lost: int = 0
         self.kept: list[Any] = []
         self._rng = rng
 
@@ -53,13 +55,20 @@ class Reservoir:
     def forget(self, present: list[Any]) -> None:
         """Go on with *present*, a part of what was kept: somebody removed the others."""
         missing = len(self.kept) - len(present)
+        if not missing:
+            return
         if not present:
-            self.offered = 0  # a new beginning
+            self.begin_anew(self.size)
         elif self.offered <= self.size:
             self.offered -= missing  # all that were offered are kept: as if they had never come
         else:
             self.size -= missing
         self.kept = present
+
+    def begin_anew(self, size: int) -> None:
+        """Go on with nothing kept and *size* places: what was offered so far is lost."""
+        self.lost += self.offered
+        self.size, self.offered, self.kept = size, 0, []
 
     @property
     def chance(self) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecv.cli.options import page_options
+from edgecv.cli.options import page_options, refuse_alone
 from edgecv.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ def command(
     edgecv drift label audit
     edgecv drift label audit --page --model model.int8.tflite
     """
-    from edgecv.drift.labeling import accuracy, read_audit
+    from edgecv.drift.labeling import accuracy, read_audit, unlabeled_share
 
+    refuse_alone("page", "host", "port", "token")
     audited = read_audit(folder)
     if page:
         _serve(folder, host, port, token, show_answer=show_answer)
@@ -69,6 +70,10 @@ def command(
         f"accuracy in the field: {100 * found.value:.2f} % [{100 * found.low:.2f},"
         f" {100 * found.high:.2f}] from {found.n} of {len(audited.frames)} frames, weighted"
     )
+    if (share := unlabeled_share(audited)) > 0:
+        click.echo(
+            f"no label stands for {100 * share:.1f} % of the stream (the interval leaves room for it): label more"
+        )
     if model is not None:
         _recalibrate(model, audited)
 
