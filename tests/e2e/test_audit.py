@@ -57,7 +57,9 @@ class Stream:
 def started(*words: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own, which does not outlive the test."""
     with subprocess.Popen(
-        [sys.executable, "-c", MAIN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", MAIN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a shell starts what runs in its background, such as these tests, with SIGINT ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         try:
             yield process

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from differential import assert_float, assert_int8, delegation
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from onnx_models import OnnxModel
 
@@ -87,11 +87,17 @@ def test_int8(
     st.sampled_from(["Div", "Max", "Min"]), st.sampled_from(SHAPES), SCALES, ZEROS, ZEROS, st.booleans(),
     st.integers(0, 99),
 )  # fmt: skip
+@example("Max", SHAPES[9], 0.0751, 0, 0, False, 0)
 @settings(max_examples=60, deadline=None)
 def test_int8_in_float(
     op: str, shapes: tuple[Shape, Shape], scale: float, zero: int, out_zero: int, swap: bool, seed: int
 ) -> None:  # fmt: skip
-    """What XNNPACK has in float only: one rounding, so a difference only where the float result differs."""
+    """What XNNPACK has in float only: one rounding, so a difference only where the float result differs.
+
+    Halves are left out: the builtin kernels round them away from zero, ONNX Runtime to even (15 / 14 * 7 is one).
+    """
+    steps = np.arange(256) * scale / 0.07
+    assume(op == "Div" or (np.abs(steps % 1 - 0.5) > 1e-4).all())
     model = OnnxModel()
     shapes = shapes[::-1] if swap else shapes
     x = model.input("first", shapes[0], (0.05, zero))
