@@ -177,18 +177,18 @@ def name_shift(shifts: Array, signatures: Mapping[str, Array]) -> tuple[str, ...
     """
     rest, found = _compress(shifts), []
     whole = float(np.linalg.norm(rest))
+    names = [name for name, table in signatures.items() for _ in table]
+    rows = _compress(np.concatenate(list(signatures.values())))
+    sizes = np.linalg.norm(rows, axis=1)
+    directions = rows / np.where(sizes > 0, sizes, 1.0)[:, None]
     for _ in range(2):
-        best, like, direction = "", _ALIKE, rest
-        for name, table in signatures.items():
-            for row in _compress(table):
-                size = float(np.linalg.norm(row) * np.linalg.norm(rest))
-                cosine = float(row @ rest) / size if size > 0 else 0.0
-                if cosine > like and name not in found:
-                    best, like, direction = name, cosine, row / np.linalg.norm(row)
-        if not best:
+        cosines = directions @ rest / max(float(np.linalg.norm(rest)), 1e-300)
+        cosines[[name in found for name in names]] = -1.0
+        best = int(cosines.argmax())
+        if cosines[best] <= _ALIKE:
             break
-        found.append(best)
-        rest = rest - float(rest @ direction) * direction
+        found.append(names[best])
+        rest = rest - float(rest @ directions[best]) * directions[best]
         if float(np.linalg.norm(rest)) < _SECOND * whole:
             break
     return tuple(found) or (UNFAMILIAR,)
