@@ -298,7 +298,9 @@ class Pipeline:
             "accuracy": None if truth is None else truth.as_json(),
             "accuracy_recent": None if recent is None else recent.as_json(),
             "against_float": paired,
-            "shadow": None if self._shadow is None else self._shadow.state,
+            "shadow": None
+            if self._shadow is None
+            else {**self._shadow.state, "alarms": list(self._alarms.get("float", {}).values())},
             "drift": drift,
             "headline": headline(truth, paired, drift),
         }

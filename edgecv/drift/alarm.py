@@ -26,9 +26,9 @@ Array = npt.NDArray[np.float64]
 ALLOWANCE: Final = 0.5
 #: One wild step alone is no alarm, nor are a few: means of twenty frames have heavier tails than a normal score.
 _CLIP: Final = 3.0
-#: Windows that the scatter inside windows counts for, beside the scatter between them.
+#: Steps that the scatter inside steps counts for, beside the scatter between them.
 _PRIOR: Final = 10.0
-#: Windows after which older ones fade, so that months of usual change do not look like one.
+#: Steps after which older ones fade, so that months of usual change do not look like one.
 _MEMORY: Final = 500.0
 #: Steps that wait to join the baseline while a chart is half way to an alarm.
 _WAITING: Final = 10
@@ -96,11 +96,11 @@ def block_variance(samples: Array, time: float, rng: np.random.Generator) -> Arr
 
 @dataclass(frozen=True)
 class Change:
-    """Judgement of one window.
+    """Judgement of one step.
 
     Attributes:
-        scores: float64 [M], distance from the baseline in standard deviations; 0 for the first window.
-        raised: Whether an alarm began with this window.
+        scores: float64 [M], distance from the baseline in standard deviations; 0 for the first step.
+        raised: Whether an alarm began with this step.
         active: Whether one is on.
         signals: Indices of the signals that are beyond their threshold.
         age: While an alarm is on, steps since its chart left zero, this one included: when the change began, as
@@ -161,19 +161,23 @@ class SequentialAlarm:
         self._between = np.zeros(signals)
         self._within = np.zeros(signals)
         self._pending: list[tuple[Array, Array]] = []
-        self.active: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether an alarm is on: some signal that raised it is not as before yet."""
+        return bool(self._returns)
 
     @property
     def windows(self) -> float:
-        """Windows in the baseline."""
+        """Steps in the baseline."""
         return self._seen
 
     def add(self, means: Array, variances: Array, extra: Array) -> Change:
-        """Judge a window.
+        """Judge a step.
 
         Args:
             means: float64 [M].
-            variances: float64 [M], of those means, by what is known inside the window.
+            variances: float64 [M], of those means, by what is known inside the step.
             extra: float64, the further scores.
         """
         scores = self._scores(means, variances)
@@ -186,7 +190,7 @@ class SequentialAlarm:
         raised = bool(over.size) and not self.active
         signals = tuple(sorted({int(i) % len(everything) for i in over}))
         if raised:
-            self.active, self._age = True, int(self._ages[over].max())
+            self._age = int(self._ages[over].max())
             self._returns = {chart: _Return(self._size_of(chart)) for chart in over.tolist()}
         elif self.active:
             self._age += 1
@@ -202,7 +206,7 @@ class SequentialAlarm:
 
     def forget(self) -> None:
         """Take what comes now for usual."""
-        self._seen, self.active, self._age = 0.0, False, 0
+        self._seen, self._age = 0.0, 0
         self._pending.clear()
         self._latest.clear()
         self._returns.clear()
@@ -242,7 +246,7 @@ class SequentialAlarm:
             if back.add(float(one_sided[chart])):
                 del self._returns[chart]
         if not self._returns:
-            self.active, self._age = False, 0
+            self._age = 0
             # the charts begin at 0
             self._charts[:] = 0.0
             self._ages[:] = 0

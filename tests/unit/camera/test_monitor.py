@@ -102,6 +102,7 @@ def test_int8_and_float_that_part_are_an_alarm_and_its_end(tmp_path: Path) -> No
     assert told == [f"Alarm: {PARTED}"]
     assert pipeline.alarmed
     assert stats["shadow"]["apart"]
+    assert stats["shadow"]["alarms"] == [PARTED]
     assert stats["shadow"]["recent_agreement"] == 0.0
     assert stats["shadow"]["usual_agreement"] == 0.996
     console = Console(width=120, record=True)
@@ -111,6 +112,7 @@ def test_int8_and_float_that_part_are_an_alarm_and_its_end(tmp_path: Path) -> No
     told = [event.text for event in pipeline.events.since(0) if event.kind == "drift"]
     assert told == [f"Alarm: {PARTED}", f"Over: {PARTED}"]
     assert not stats["shadow"]["apart"]
+    assert stats["shadow"]["alarms"] == []
 
 
 def test_without_a_known_agreement_nothing_is_claimed(tmp_path: Path) -> None:

@@ -118,8 +118,7 @@ function showDrift(drift, shadow) {
     place.replaceChildren(document.createElement("p"), document.createElement("dl"));
     place.children[1].className = "pairs";
   }
-  const alarms = [...((drift && drift.alarms) || [])], rows = [];
-  if (shadow && shadow.apart) alarms.push("int8 and float agree on fewer frames than on the reference pictures");
+  const alarms = [...((drift && drift.alarms) || []), ...((shadow && shadow.alarms) || [])], rows = [];
   if (drift) {
     rows.push(["causes", (drift.causes || []).join(", ") || "none"]);
     rows.push(["independent frames", drift.effective_samples === null ? "–" : drift.effective_samples.toFixed(0)]);
